@@ -1,0 +1,84 @@
+// Package transport is how the controller reaches a device: it starts programs there and talks to them over their stdin
+// and stdout. Implementations: ssh, winrm, local. All pass the suite in transporttest.
+//
+//	t, err := ssh.Dial(ctx, ssh.Options{Address: "10.0.3.42", User: "admin"})
+//	p, err := t.Start(ctx, transport.Command{Line: "uname -sm"})
+//	out, err := io.ReadAll(p.Stdout())
+//	exit, err := p.Wait()
+//
+// A transport promises: host keys and certificates are verified; a secret never becomes part of a command line; a dead
+// peer is noticed within 15 seconds; nothing that was read from Stdin is lost silently.
+package transport
+
+import (
+	"context"
+	"io"
+)
+
+// Transport is one open connection to one device. It is safe for concurrent use: several programs may run at once.
+// Nothing is retried behind the caller's back. Close ends all programs that were started through it.
+type Transport interface {
+	// Start runs a command line in the device's shell (POSIX sh; cmd.exe on Windows). It returns once the program may be
+	// written to and read from. Cancelling ctx ends the program (Kill) within one second.
+	Start(ctx context.Context, cmd Command) (Process, error)
+	Close() error
+}
+
+// Command is what Start runs.
+type Command struct {
+	Line string
+	// Elevate runs the line as the device's administrator (sudo or doas as the transport was configured). Without such
+	// configuration, or where the user is root already, the line runs as it is.
+	Elevate bool
+}
+
+// Process is a running program on a device.
+type Process interface {
+	Stdin() io.WriteCloser
+	Stdout() io.Reader
+	// Wait returns when the program has ended and Stdout has been read to its end. An exit code other than 0 is no error.
+	Wait() (Exit, error)
+	// Kill ends the program, or at least this side's interest in it. Stdout then ends.
+	Kill() error
+}
+
+// Exit tells how a program ended. Stderr is the end of what it wrote there, at most 8 KiB.
+type Exit struct {
+	Code   int
+	Signal string
+	Stderr string
+}
+
+// Uploader is what a transport with a file channel has beside Start (SFTP). An error of kind NoUpload means that the
+// device offers none: stream to a program's stdin then.
+type Uploader interface {
+	Upload(ctx context.Context, path string, r io.Reader) error
+}
+
+// Kind sorts failures by what the caller may do about them. Decide on it, never on an error's text.
+type Kind int
+
+const (
+	Unknown      Kind = iota
+	NameNotFound      // the address does not resolve
+	Refused           // nothing listens there, or a firewall rejects
+	TimedOut          // no answer
+	HostKey           // unknown, changed or revoked host key or certificate
+	Auth              // key or password refused
+	Elevation         // sudo or doas refused, or wants a password
+	Lost              // the connection broke
+	NoUpload          // no file channel
+	Protocol          // the peer does not speak the protocol
+)
+
+// Error is what every transport returns. Hints are added with package hint.
+type Error struct {
+	Kind Kind
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary says whether trying again later may help without anyone's doing.
+func (e *Error) Temporary() bool { return e.Kind == Refused || e.Kind == TimedOut || e.Kind == Lost }
