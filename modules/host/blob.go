@@ -1,0 +1,53 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Blob names a file's content: its SHA-256 in hex, and its size in bytes. The content itself travels apart from the
+// profile and lies in the device's content store.
+type Blob struct {
+	Hash string `json:"hash"`
+	Size int64  `json:"size"`
+}
+
+// Blobs opens contents by their hash.
+type Blobs interface {
+	OpenBlob(hash string) (io.ReadCloser, error)
+}
+
+// OpenBlob opens the content that b names.
+func (h *Host) OpenBlob(b Blob) (io.ReadCloser, error) {
+	if h.blobs == nil {
+		return nil, errors.New("no content store")
+	}
+	return h.blobs.OpenBlob(b.Hash)
+}
+
+// BlobOf reads r to its end and names what it held.
+func BlobOf(r io.Reader) (Blob, error) {
+	sum := sha256.New()
+	n, err := io.Copy(sum, r)
+	if err != nil {
+		return Blob{}, err
+	}
+	return Blob{hex.EncodeToString(sum.Sum(nil)), n}, nil
+}
+
+// HashFile names the content of a file on the device.
+func (h *Host) HashFile(path string) (Blob, error) {
+	f, err := h.Open(path)
+	if err != nil {
+		return Blob{}, err
+	}
+	defer f.Close()
+	b, err := BlobOf(f)
+	if err != nil {
+		return b, fmt.Errorf("read %s: %w", path, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,32 @@
+//go:build unix
+
+package host
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+func owner(fi fs.FileInfo) (uid, gid int) {
+	st := fi.Sys().(*syscall.Stat_t)
+	return int(st.Uid), int(st.Gid)
+}
+
+func ids(f *os.File) (uid, gid int) {
+	fi, err := f.Stat()
+	if err != nil {
+		return -1, -1
+	}
+	return owner(fi)
+}
+
+// syncDir makes a rename survive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

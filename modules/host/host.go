@@ -1,0 +1,125 @@
+// Package host is all that a resource type may touch on a device: files, commands, names of users and groups, blobs.
+//
+//	h := host.New("/")                          // the running system
+//	h := host.New("/mnt/image")                 // a mounted image, a test's folder, the demo's device
+//	b, err := h.ReadFile("/etc/hostname")       // paths are the device's own
+//	res, err := h.Run(ctx, host.Cmd{Args: []string{"/usr/sbin/sysctl", "-n", "kernel.ostype"}})
+//
+// A Host whose root isn't "/" resolves links inside that root, knows that root's own users and groups, and runs no
+// commands: what needs a living system returns ErrNeedsSystem. It promises that files are replaced atomically and synced,
+// and that output of commands, errors and logs hold none of the secrets it was told of. It is safe for concurrent use.
+package host
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+)
+
+// ErrNeedsSystem is returned by what can't be observed or changed in a root that isn't the running system's. It shows as
+// "skip (needs a running system)".
+var ErrNeedsSystem = errors.New("needs a running system")
+
+// Marker stands wherever a secret would have been printed.
+const Marker = "(secret)"
+
+// Host is one device, seen from a root folder.
+type Host struct {
+	root    string
+	runner  Runner
+	blobs   Blobs
+	log     *slog.Logger
+	secrets *strings.Replacer
+
+	mu   sync.Mutex
+	memo map[string]*memo
+}
+
+// Option configures New.
+type Option func(*Host)
+
+// WithRunner replaces how commands are run; tests replay recorded outputs with it.
+func WithRunner(r Runner) Option { return func(h *Host) { h.runner = r } }
+
+// WithBlobs says where file contents come from.
+func WithBlobs(b Blobs) Option { return func(h *Host) { h.blobs = b } }
+
+// WithLog sends what modules log to l.
+func WithLog(l *slog.Logger) Option { return func(h *Host) { h.log = l } }
+
+// WithSecrets tells the host which texts may never leave it.
+func WithSecrets(texts []string) Option {
+	return func(h *Host) {
+		s := append([]string(nil), texts...)
+		sort.Slice(s, func(i, j int) bool { return len(s[i]) > len(s[j]) }) // a secret that contains another goes first
+		var pairs []string
+		for _, v := range s {
+			if v != "" {
+				pairs = append(pairs, v, Marker)
+			}
+		}
+		h.secrets = strings.NewReplacer(pairs...)
+	}
+}
+
+// New returns the device below root. "" and "/" are the running system.
+func New(root string, options ...Option) *Host {
+	if root == "" {
+		root = "/"
+	}
+	h := &Host{root: filepath.Clean(root), runner: system{}, log: slog.New(slog.DiscardHandler), secrets: strings.NewReplacer(), memo: map[string]*memo{}}
+	for _, o := range options {
+		o(h)
+	}
+	return h
+}
+
+// Living says whether this is the running system.
+func (h *Host) Living() bool { return h.root == "/" }
+
+// Root is the folder that the device's "/" is.
+func (h *Host) Root() string { return h.root }
+
+// OS is linux, windows or darwin.
+func (h *Host) OS() string { return runtime.GOOS }
+
+// Log is for what a technician may want to see with --verbose. Secrets are removed on the way out.
+func (h *Host) Log() *slog.Logger { return h.log }
+
+// Scrub replaces the known secrets in s by Marker.
+func (h *Host) Scrub(s string) string { return h.secrets.Replace(s) }
+
+type memo struct {
+	once  sync.Once
+	value any
+	err   error
+}
+
+// Memo reads something once for all resources that are observed together: the package database, /etc/passwd. What was
+// read is forgotten by Forget, which the executor calls whenever something was applied.
+func Memo[V any](h *Host, key string, read func() (V, error)) (V, error) {
+	h.mu.Lock()
+	m := h.memo[key]
+	if m == nil {
+		m = &memo{}
+		h.memo[key] = m
+	}
+	h.mu.Unlock()
+	m.once.Do(func() {
+		m.err = errors.New("reading " + key + " panicked") // stands only if read does not return
+		m.value, m.err = read()
+	})
+	v, _ := m.value.(V)
+	return v, m.err
+}
+
+// Forget drops all that Memo holds.
+func (h *Host) Forget() {
+	h.mu.Lock()
+	h.memo = map[string]*memo{}
+	h.mu.Unlock()
+}
