@@ -1,0 +1,99 @@
+package modules
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Role is what a property is for.
+type Role string
+
+const (
+	Key       Role = "key"
+	Managed   Role = "managed"
+	Behaviour Role = "behaviour"
+	Observed  Role = "observed"
+	State     Role = "state"
+)
+
+// Field is one property of a resource type, as its struct's tags describe it.
+type Field struct {
+	Name                        string // in a profile
+	Go                          string // of the struct's field
+	Type                        reflect.Type
+	Tag                         reflect.StructTag
+	Role                        Role
+	Short, Path, Living, Secret bool
+	Blob                        []string // what a profile writes for it
+	index                       int
+}
+
+// IsBlob says whether the property is a file's content.
+func (f Field) IsBlob() bool { return len(f.Blob) > 0 }
+
+// Enum lists the allowed values, or nil.
+func (f Field) Enum() []string {
+	if e := f.Tag.Get("enum"); e != "" {
+		return strings.Split(e, ",")
+	}
+	return nil
+}
+
+// fieldsOf reads a struct's tags. A wrong tag is a programmer's mistake and panics at registration.
+func fieldsOf(t reflect.Type) []Field {
+	var fields []Field
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		name, options, _ := strings.Cut(sf.Tag.Get("json"), ",")
+		fit := strings.Split(sf.Tag.Get("fit"), ",")
+		f := Field{Name: name, Go: sf.Name, Type: sf.Type, Tag: sf.Tag, Role: Role(fit[0]), index: i}
+		bad := func(format string, args ...any) {
+			panic(fmt.Sprintf("modules: %s.%s: %s", t, sf.Name, fmt.Sprintf(format, args...)))
+		}
+		if name == "" || name == "-" {
+			bad("needs a json name")
+		}
+		for _, o := range fit[1:] {
+			switch o {
+			case "short":
+				f.Short = true
+			case "path":
+				f.Path = true
+			case "living":
+				f.Living = true
+			case "secret":
+				f.Secret = true
+			default:
+				bad("unknown option %q", o)
+			}
+		}
+		if b := sf.Tag.Get("blob"); b != "" {
+			f.Blob = strings.Split(b, ",")
+		}
+		unset := slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice, reflect.Map}, sf.Type.Kind())
+		switch f.Role {
+		case Key:
+			if k := sf.Type.Kind(); k != reflect.String {
+				bad("a key is a string")
+			}
+		case Managed:
+			if !unset || !strings.Contains(options, "omitzero") {
+				bad("a managed property is a pointer, slice or map with omitzero: absent means not managed")
+			}
+		case State:
+			if sf.Type.Kind() != reflect.String || !strings.Contains(options, "omitzero") {
+				bad("a state is a string with omitzero")
+			}
+		case Behaviour, Observed:
+		default:
+			bad("unknown role %q", f.Role)
+		}
+		if sf.Tag.Get("default") != "" && f.Role != Behaviour {
+			bad("only behaviour has defaults")
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}

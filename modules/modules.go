@@ -1,0 +1,110 @@
+// Package modules is the contract of a resource type: what can be declared, how it is observed and how it is applied.
+//
+// One struct plays two roles, what a profile declares (want) and what is on the device (have):
+//
+//	// Motd is the message of the day.
+//	type Motd struct {
+//		Path string  `json:"path" fit:"key,path" title:"File"`
+//		Text *string `json:"text,omitzero" fit:"managed" title:"Text"`
+//	}
+//
+//	type Motds struct{}
+//
+//	func (Motds) Observe(ctx context.Context, h *host.Host, want Motd) (Motd, error)            { ... }
+//	func (Motds) Apply(ctx context.Context, h *host.Host, want, have Motd) (modules.Outcome, error) { ... }
+//
+// With the line modules.Define("motd", Motds{}) in package registry it can be declared, diffed, proven, undone and
+// explained. Diff, proof and schema are written once, here and in the engine, from the struct's tags:
+//
+//	fit:"key"        names the resource; several keys are joined by "/". A struct without a key is a singleton.
+//	fit:"managed"    compared and changed when a profile sets it; a pointer, slice or map with omitzero
+//	fit:"behaviour"  how to apply; never compared. default:"..." is allowed here only
+//	fit:"observed"   reported, can't be declared
+//	fit:"state"      a string: "" and "present" want it there, any other value wants it gone
+//	,short           the property that a bare string in a profile stands for (a sole key is so by itself)
+//	,path            the value is a path: its declared parent folder comes first
+//	,living          needs a running system: not compared in any other root
+//	,secret          always treated as a secret: never shown
+//	ref:"users"      names an entry of that type, which comes first where it is declared
+//	blob:"content"   on a *host.Blob: what the profile may write instead: content, source, template
+//	title, enum, pattern, example, minimum, format: for the schema. The doc comment is the description.
+//
+// A Resource keeps no state. Observe changes nothing, is cheap (files and netlink rather than processes) and runs
+// concurrently with others; Apply runs alone and may run again after it was interrupted at any point.
+package modules
+
+import (
+	"context"
+
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// Resource is a resource type.
+type Resource[T any] interface {
+	// Observe reports what is on the device now, of everything that want sets and of all that is cheap to know beside
+	// it (undo needs it). A resource that isn't there has only its key and the state "absent"; that is no error.
+	Observe(ctx context.Context, h *host.Host, want T) (have T, err error)
+	// Apply brings the device from have to want. have was observed just before. It may be asked to do half of it again.
+	Apply(ctx context.Context, h *host.Host, want, have T) (Outcome, error)
+}
+
+// Outcome says what else must happen after an Apply.
+type Outcome struct {
+	// Reboot is the reason why a reboot is needed, or "".
+	Reboot string
+	// Unproven says that nothing can be observed that would prove the change, and why: a command without a guard.
+	Unproven string
+}
+
+// Optional powers, found by assertion on the Resource.
+type (
+	// Comparer decides whether a managed property is met where equality is not the rule: a version range, a password
+	// against its hash, "these groups at least". Property is the name in the profile. ok is false where equality will do.
+	Comparer[T any] interface {
+		Compare(property string, want, have T) (met, ok bool)
+	}
+	// Inverter says what undoes a change from have to want, or with an error why nothing can. Without it, undo applies
+	// have.
+	Inverter[T any] interface {
+		Inverse(want, have T) (T, error)
+	}
+	// BatchObserver observes all resources of a type with one reading. The results match wants one by one.
+	BatchObserver[T any] interface {
+		ObserveAll(ctx context.Context, h *host.Host, wants []T) []Observation[T]
+	}
+	// BatchApplier applies all changes of a type in one transaction, with results one by one.
+	BatchApplier[T any] interface {
+		ApplyAll(ctx context.Context, h *host.Host, wants, haves []T) []Result
+	}
+	// Notified is a type that something else may notify: a service restarts.
+	Notified[T any] interface {
+		Notified(ctx context.Context, h *host.Host, want T) error
+	}
+	// Referrer names further addresses ("files//etc/x.service") that come first where they are declared.
+	Referrer[T any] interface {
+		Refs(want T) []string
+	}
+	// Checker finds what the schema can't express wrong in a declaration, on the controller. No device is there.
+	Checker[T any] interface {
+		Check(want T) error
+	}
+	// Platformed limits a type to some of linux, windows and darwin.
+	Platformed interface {
+		Platforms() []string
+	}
+)
+
+// Observation is what ObserveAll says of one resource.
+type Observation[T any] struct {
+	Have T
+	Err  error
+}
+
+// Result is what ApplyAll says of one resource.
+type Result struct {
+	Outcome Outcome
+	Err     error
+}
+
+// Ptr makes a managed value.
+func Ptr[V any](v V) *V { return &v }

@@ -1,0 +1,287 @@
+// Package moduletest runs the fixtures of a resource type: a file each, so that a new case is data, not code.
+//
+//	func TestMotd(t *testing.T) { moduletest.Run(t, registry.Find("motd"), "testdata/motd/*.txtar") }
+//
+// A fixture is a txtar archive. Its comment says what it shows. Sections:
+//
+//	want.json          the declaration; an array declares several resources of the type
+//	setup              before that, lines: "mkdir MODE PATH", "chmod MODE PATH", "link TARGET PATH"
+//	root/PATH          a file of the device before
+//	blob/NAME          a content; in want.json "{{blob NAME}}" is its {"hash","size"}
+//	plan               golden: the operation and changed properties of each resource
+//	error              golden: the errors, where observing or applying fails
+//	after              golden: every entry that is new or other afterwards: mode and kind, with the text of a file
+//
+// Each fixture observes, diffs, applies, observes again and must end with nothing to do; then it applies a second time,
+// which must change nothing. Run with -update to write the golden sections.
+package moduletest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+)
+
+var update = flag.Bool("update", false, "write the golden parts of fixtures")
+
+type memory map[string][]byte
+
+func (m memory) OpenBlob(hash string) (io.ReadCloser, error) {
+	b, ok := m[hash]
+	if !ok {
+		return nil, fmt.Errorf("no blob %s", hash)
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// Run runs all fixtures that match pattern against typ in temporary roots. Options reach the host.
+func Run(t *testing.T, typ *modules.Type, pattern string, options ...host.Option) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no fixtures match %s (%v)", pattern, err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { runFile(t, typ, file, options) })
+	}
+}
+
+func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option) {
+	a, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, blobs, raw := t.TempDir(), memory{}, []byte(nil)
+	golden := map[string]string{}
+	var inputs []txtar.File
+	names := map[string]string{}
+	for _, f := range a.Files {
+		switch kind, name, _ := strings.Cut(f.Name, "/"); {
+		case kind == "root":
+			p := filepath.Join(root, name)
+			must(t, os.MkdirAll(filepath.Dir(p), 0o755))
+			must(t, os.WriteFile(p, f.Data, 0o644))
+		case kind == "blob":
+			b, _ := host.BlobOf(bytes.NewReader(f.Data))
+			j, _ := json.Marshal(b)
+			blobs[b.Hash], names[name] = f.Data, string(j)
+		case f.Name == "want.json":
+			raw = f.Data
+		case f.Name == "plan", f.Name == "error", f.Name == "after":
+			golden[f.Name] = string(f.Data)
+			continue
+		case f.Name != "setup":
+			t.Fatalf("%s: unknown section %q", file, f.Name)
+		}
+		inputs = append(inputs, f)
+	}
+	for _, f := range a.Files {
+		if f.Name == "setup" {
+			setup(t, root, string(f.Data))
+		}
+	}
+	for name, j := range names {
+		raw = bytes.ReplaceAll(raw, []byte(`"{{blob `+name+`}}"`), []byte(j))
+	}
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || raw[0] != '[' {
+		raw = append(append([]byte("["), raw...), ']')
+	}
+	var each []json.RawMessage
+	if err := json.Unmarshal(raw, &each); err != nil {
+		t.Fatalf("%s: want.json: %v", file, err)
+	}
+	var wants []any
+	for _, e := range each {
+		w, err := typ.Decode(e)
+		must(t, err)
+		wants = append(wants, w)
+	}
+
+	h := host.New(root, append([]host.Option{host.WithBlobs(blobs)}, options...)...)
+	before := tree(t, root)
+	plan, failed := once(h, typ, wants)
+	got := map[string]string{"plan": plan, "error": failed}
+	after := tree(t, root)
+	got["after"] = strings.ReplaceAll(differences(before, after), root, "")
+	if failed == "" {
+		again, failed := once(h, typ, wants)
+		if strings.Trim(again, "same\n") != "" || failed != "" {
+			t.Errorf("not converged; a second apply would do:\n%s%s", again, failed)
+		}
+		if d := differences(after, tree(t, root)); d != "" {
+			t.Errorf("a second apply changed:\n%s", d)
+		}
+	}
+	if *update {
+		a.Files = inputs
+		for _, name := range []string{"plan", "error", "after"} {
+			if got[name] != "" {
+				a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(got[name])})
+			}
+		}
+		must(t, os.WriteFile(file, txtar.Format(a), 0o644))
+		return
+	}
+	for _, name := range []string{"plan", "error", "after"} {
+		if d := cmp.Diff(golden[name], got[name]); d != "" {
+			t.Errorf("%s: %s differs (-want +got):\n%s", file, name, d)
+		}
+	}
+}
+
+// once observes and applies as the executor does, and tells what it did and what failed.
+func once(h *host.Host, typ *modules.Type, wants []any) (plan, failed string) {
+	ctx := context.Background()
+	var p, e strings.Builder
+	var todo, haves []any
+	for i, o := range typ.Observe(ctx, h, wants) {
+		if o.Err != nil {
+			fmt.Fprintf(&e, "observe: %s\n", strings.ReplaceAll(o.Err.Error(), h.Root(), ""))
+			continue
+		}
+		op, changes := typ.Diff(wants[i], o.Have, h.Living())
+		fmt.Fprintln(&p, op)
+		for _, c := range typ.RedactChanges(changes, nil) {
+			b, _ := json.Marshal(c.Before)
+			a, _ := json.Marshal(c.After)
+			fmt.Fprintf(&p, "  %s: %s -> %s\n", c.Property, b, a)
+		}
+		if op != modules.Same {
+			todo, haves = append(todo, wants[i]), append(haves, o.Have)
+		}
+	}
+	if len(todo) > 0 {
+		for _, r := range typ.Apply(ctx, h, todo, haves) {
+			if r.Err != nil {
+				fmt.Fprintf(&e, "apply: %s\n", strings.ReplaceAll(r.Err.Error(), h.Root(), ""))
+			}
+		}
+		h.Forget()
+	}
+	return p.String(), e.String()
+}
+
+func setup(t *testing.T, root, script string) {
+	for line := range strings.Lines(script) {
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		if len(f) != 3 {
+			t.Fatalf("setup: %q", line)
+		}
+		p := filepath.Join(root, f[2])
+		mode, err := strconv.ParseUint(f[1], 8, 32)
+		if f[0] != "link" {
+			must(t, err)
+		}
+		switch f[0] {
+		case "mkdir":
+			must(t, os.MkdirAll(p, 0o755))
+			fallthrough
+		case "chmod":
+			m := fs.FileMode(mode & 0o777)
+			if mode&0o4000 != 0 {
+				m |= fs.ModeSetuid
+			}
+			if mode&0o2000 != 0 {
+				m |= fs.ModeSetgid
+			}
+			if mode&0o1000 != 0 {
+				m |= fs.ModeSticky
+			}
+			must(t, os.Chmod(p, m))
+		case "link":
+			must(t, os.MkdirAll(filepath.Dir(p), 0o755))
+			must(t, os.Symlink(f[1], p))
+		default:
+			t.Fatalf("setup: %q", line)
+		}
+	}
+}
+
+// tree maps each path below root to what it is.
+func tree(t *testing.T, root string) map[string]string {
+	out := map[string]string{}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || p == root {
+			return err
+		}
+		fi, err := d.Info()
+		if err != nil {
+			return err
+		}
+		text := fi.Mode().String()
+		switch {
+		case fi.Mode()&fs.ModeSymlink != 0:
+			target, _ := os.Readlink(p)
+			text = "link -> " + target
+		case fi.Mode().IsRegular():
+			b, err := os.ReadFile(p)
+			if errors.Is(err, fs.ErrPermission) {
+				b = []byte("(unreadable)\n")
+			} else if err != nil {
+				return err
+			}
+			text += "\n" + indent(string(b))
+		}
+		out[strings.TrimPrefix(p, root)] = text
+		return nil
+	})
+	must(t, err)
+	return out
+}
+
+func indent(s string) string {
+	if s == "" {
+		return ""
+	}
+	end := ""
+	if !strings.HasSuffix(s, "\n") {
+		end = "\n  (no newline at the end)"
+	}
+	return "  | " + strings.ReplaceAll(strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\r", "\\r"), "\n", "\n  | ") + end
+}
+
+func differences(before, after map[string]string) string {
+	var lines []string
+	for p, a := range after {
+		if before[p] != a {
+			lines = append(lines, p+" "+a)
+		}
+	}
+	for p := range before {
+		if _, ok := after[p]; !ok {
+			lines = append(lines, p+" gone")
+		}
+	}
+	sort.Strings(lines)
+	if len(lines) == 0 {
+		return ""
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,30 @@
+// Package registry lists all resource types. A new type is one line here.
+package registry
+
+import (
+	"github.com/fitout-dev/fitout/modules"
+)
+
+// Types are all resource types in the order in which they are applied where no edge says otherwise; deletions go the
+// other way round.
+var Types = []*modules.Type{}
+
+// Find returns the type with this name, or nil.
+func Find(name string) *modules.Type { return byName[name] }
+
+// Position is a type's place in the order.
+func Position(name string) int { return position[name] }
+
+var (
+	byName   = map[string]*modules.Type{}
+	position = map[string]int{}
+)
+
+func init() {
+	for i, t := range Types {
+		if byName[t.Name] != nil {
+			panic("registry: " + t.Name + " is defined twice")
+		}
+		byName[t.Name], position[t.Name] = t, i
+	}
+}
