@@ -167,8 +167,21 @@ func once(h *host.Host, typ *modules.Type, wants []any) (plan, failed string) {
 			todo, haves = append(todo, wants[i]), append(haves, o.Have)
 		}
 	}
-	if len(todo) > 0 {
-		for _, r := range typ.Apply(ctx, h, todo, haves) {
+	if len(todo) == 0 {
+		return p.String(), e.String()
+	}
+	groups := [][]any{todo}
+	if !typ.Batch() { // each is observed again at its turn
+		groups = nil
+		for _, w := range todo {
+			groups = append(groups, []any{w})
+		}
+	}
+	for _, g := range groups {
+		if !typ.Batch() {
+			haves = []any{typ.Observe(ctx, h, g)[0].Have}
+		}
+		for _, r := range typ.Apply(ctx, h, g, haves) {
 			if r.Err != nil {
 				fmt.Fprintf(&e, "apply: %s\n", strings.ReplaceAll(r.Err.Error(), h.Root(), ""))
 			}
