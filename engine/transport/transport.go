@@ -27,18 +27,30 @@ type Transport interface {
 // Command is what Start runs.
 type Command struct {
 	Line string
-	// Elevate runs the line as the device's administrator (sudo or doas as the transport was configured). Without such
-	// configuration, or where the user is root already, the line runs as it is.
+	// Elevate runs the line as the device's administrator (package elevate, sudo or doas). Without such configuration, or
+	// where the user is root already, the line runs as it is.
 	Elevate bool
 }
 
-// Process is a running program on a device.
+// StartOptions are for StartWith(ctx, line, StartOptions), which ssh and local have beside Start: it is what package
+// elevate needs to answer a password prompt.
+type StartOptions struct {
+	// Terminal gives the program a controlling terminal of its own; stdin, stdout and stderr are that terminal.
+	Terminal bool
+	// Stderr, if not nil, gets what the program writes there, as it comes, beside Exit.Stderr.
+	Stderr io.Writer
+}
+
+// Process is a running program on a device. Stdin and Stdout may be used at the same time, each by one goroutine.
+// Whoever starts a program reads its Stdout to the end, or kills it. Writing to a program that has ended gives
+// io.ErrClosedPipe; reading from or writing to a broken connection gives an Error of kind Lost.
 type Process interface {
 	Stdin() io.WriteCloser
 	Stdout() io.Reader
-	// Wait returns when the program has ended and Stdout has been read to its end. An exit code other than 0 is no error.
+	// Wait returns when the program has ended and Stdout has been read to its end. An exit code other than 0 is no error;
+	// that the context of Start was cancelled is one.
 	Wait() (Exit, error)
-	// Kill ends the program, or at least this side's interest in it. Stdout then ends.
+	// Kill ends the program, or at least this side's interest in it. Stdout then ends, and so does Wait, within a second.
 	Kill() error
 }
 
@@ -68,7 +80,7 @@ const (
 	Elevation         // sudo or doas refused, or wants a password
 	Lost              // the connection broke
 	NoUpload          // no file channel
-	Protocol          // the peer does not speak the protocol
+	Protocol          // the peer does not speak the protocol, or no common version or algorithm of it
 )
 
 // Error is what every transport returns. Hints are added with package hint.

@@ -1,0 +1,32 @@
+// Package secret keeps secrets: the value that is tainted by one, and the age-encrypted file they come from.
+//
+//	v := secret.New("hunter2")
+//	fmt.Println(v)            // (secret)
+//	send(v.Reveal())          // the one explicit way, for the frame encoder
+//
+// It promises that a Value never prints, logs or marshals what it holds.
+package secret
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// Value is a string that holds a secret, or that was made of one.
+type Value struct{ text string }
+
+// New taints a text.
+func New(text string) Value { return Value{text} }
+
+// Reveal returns the text. Only the frame encoder and what hands a secret to a device may call it; a test lists who does.
+func (v Value) Reveal() string { return v.text }
+
+func (Value) String() string               { return host.Marker }
+func (Value) GoString() string             { return host.Marker }
+func (Value) Format(f fmt.State, _ rune)   { fmt.Fprint(f, host.Marker) }
+func (Value) LogValue() slog.Value         { return slog.StringValue(host.Marker) }
+func (Value) MarshalJSON() ([]byte, error) { return []byte(`"` + host.Marker + `"`), nil }
+func (Value) MarshalText() ([]byte, error) { return []byte(host.Marker), nil }
+func (Value) MarshalYAML() (any, error)    { return host.Marker, nil }
