@@ -1,0 +1,194 @@
+// Package wire is what the controller and the executor say to each other, and how it is framed.
+//
+//	c := wire.NewConn(stdout, stdin)
+//	err := c.Send(wire.Message{Observe: &wire.Observe{Resources: rs}})
+//	m, err := c.Receive()
+//
+// A stream begins with Magic; everything before it is junk (a login banner, an echo in .bashrc) and is skipped. Then come
+// frames: a byte of kind, a byte of flags, four bytes of length (big endian), the payload. A payload is one Message in
+// JSON, or a piece of a blob; it is compressed with zstd where that makes it smaller. The formats of run documents,
+// events and the lock are kept stable across versions: fields are added, never changed in meaning.
+package wire
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/fitout-dev/fitout/modules"
+)
+
+// Version is the protocol's. Executors are pushed by content, so both sides speak the same; it guards the rest.
+const Version = 1
+
+// Message is one thing said: exactly one of the fields is set.
+type Message struct {
+	// executor to controller
+	Hello    *Hello    `json:"hello,omitempty"`
+	Observed *Observed `json:"observed,omitempty"`
+	Event    *Event    `json:"event,omitempty"`
+	Failed   *Failed   `json:"failed,omitempty"`
+	Alive    bool      `json:"alive,omitempty"` // sent every few seconds while the executor works
+
+	// controller to executor
+	Observe *Observe  `json:"observe,omitempty"`
+	Blob    *Blob     `json:"blob,omitempty"` // its bytes follow in blob frames
+	Run     *Document `json:"run,omitempty"`
+	Follow  *Follow   `json:"follow,omitempty"`
+	Cancel  *Cancel   `json:"cancel,omitempty"`
+}
+
+// Hello is the executor's first message, sent unasked.
+type Hello struct {
+	Version int            `json:"version"`
+	OS      string         `json:"os"`
+	Arch    string         `json:"arch"`
+	Root    string         `json:"root"`
+	Facts   map[string]any `json:"facts"`
+	Holder  *Holder        `json:"holder,omitempty"` // of the device's lock, where a run is under way
+}
+
+// Holder is who runs something on the device.
+type Holder struct {
+	Run   string    `json:"run"`
+	Who   string    `json:"who"`  // user
+	From  string    `json:"from"` // controller's host name
+	Since time.Time `json:"since"`
+	PID   int       `json:"pid"`
+	Boot  string    `json:"boot"`
+}
+
+// Resource is one declaration, complete for this device. Want is revealed: it holds the secrets themselves.
+type Resource struct {
+	Address string          `json:"address"`
+	Type    string          `json:"type"`
+	Want    json.RawMessage `json:"want"`
+	Secret  []string        `json:"secret,omitempty"` // properties that hold one
+	After   []string        `json:"after,omitempty"`
+	Notify  []string        `json:"notify,omitempty"`
+	Timeout time.Duration   `json:"timeout,omitempty"`
+	Retries int             `json:"retries,omitempty"`
+	Skip    string          `json:"skip,omitempty"` // why it is not for this device
+}
+
+// Observe asks what is on the device. Nothing is changed.
+type Observe struct {
+	Resources []Resource `json:"resources"`
+	Secrets   []string   `json:"secrets,omitempty"` // to be scrubbed from all that is said
+}
+
+// Observation is one resource as it was found, secrets removed.
+type Observation struct {
+	Address string           `json:"address"`
+	Op      modules.Op       `json:"op"`
+	Changes []modules.Change `json:"changes,omitempty"`
+	Before  map[string]any   `json:"before,omitempty"`
+	Reason  string           `json:"reason,omitempty"` // of skip and unknown
+	Error   string           `json:"error,omitempty"`
+	Hint    string           `json:"hint,omitempty"`
+	// Text is the old content of a small text file whose content will change; Binary says that there is one, but no text.
+	Text   *string `json:"text,omitempty"`
+	Binary bool    `json:"binary,omitempty"`
+}
+
+// Observed answers Observe.
+type Observed struct {
+	Observations []Observation `json:"observations"`
+	Missing      []string      `json:"missing,omitempty"` // blobs that must come before the run
+	Reboot       string        `json:"reboot,omitempty"`  // why a reboot is pending already
+}
+
+// Blob announces a content of Size bytes. A secret one is kept in memory only.
+type Blob struct {
+	Hash   string `json:"hash"`
+	Size   int64  `json:"size"`
+	Secret bool   `json:"secret,omitempty"`
+}
+
+// Document is a run: complete and immutable. The executor needs nothing else to carry it out.
+type Document struct {
+	ID        string     `json:"id"`
+	Holder    Holder     `json:"holder"`
+	Resources []Resource `json:"resources"`
+	Secrets   []string   `json:"secrets,omitempty"`
+	// Expect is what the plan showed for each address that will be touched, as Digest makes it. What is found otherwise
+	// before the first change is drift, and the run is refused.
+	Expect map[string]string `json:"expect,omitempty"`
+}
+
+// Cancel ends a run after the current resource, or at once.
+type Cancel struct {
+	Now bool `json:"now,omitempty"`
+}
+
+// Follow asks for a run's events from number From on.
+type Follow struct {
+	Run  string `json:"run"`
+	From int    `json:"from"`
+}
+
+// Kinds of events.
+const (
+	Started  = "started"
+	Begin    = "begin" // of one resource
+	Resolved = "resource"
+	Notified = "notified"
+	Log      = "log"
+	Finished = "finished"
+)
+
+// Status is what became of one resource.
+type Status string
+
+const (
+	InDesiredState Status = "same"
+	Changed        Status = "changed"
+	FailedStatus   Status = "failed"
+	Skipped        Status = "skipped"
+	NotTried       Status = "cancelled"
+)
+
+// Event is something that happened in a run. They are numbered from 1 without gaps.
+type Event struct {
+	N       int              `json:"n"`
+	Time    time.Time        `json:"time"`
+	Type    string           `json:"type"`
+	Address string           `json:"address,omitempty"`
+	Status  Status           `json:"status,omitempty"`
+	Op      modules.Op       `json:"op,omitempty"`
+	Changes []modules.Change `json:"changes,omitempty"`
+	Before  map[string]any   `json:"before,omitempty"`
+	After   map[string]any   `json:"after,omitempty"`
+	Reason  string           `json:"reason,omitempty"`
+	Error   string           `json:"error,omitempty"`
+	Hint    string           `json:"hint,omitempty"`
+	Seconds float64          `json:"seconds,omitempty"`
+	Reboot  string           `json:"reboot,omitempty"`
+	Level   string           `json:"level,omitempty"` // of a log event
+	Text    string           `json:"text,omitempty"`
+	Counts  *Counts          `json:"counts,omitempty"` // with finished
+}
+
+// Counts sums up a run.
+type Counts struct {
+	Changed   int `json:"changed"`
+	Unchanged int `json:"unchanged"`
+	Failed    int `json:"failed"`
+	Skipped   int `json:"skipped"`
+	Cancelled int `json:"cancelled,omitempty"`
+}
+
+// Failed ends a request that couldn't be served at all.
+type Failed struct {
+	Kind  string `json:"kind,omitempty"` // locked, drift
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+	// Drift lists what was found otherwise than planned.
+	Drift  []Observation `json:"drift,omitempty"`
+	Holder *Holder       `json:"holder,omitempty"`
+}
+
+// Kinds of Failed.
+const (
+	Locked = "locked"
+	Drift  = "drift"
+)
