@@ -84,6 +84,10 @@ type (
 	Referrer[T any] interface {
 		Refs(want T) []string
 	}
+	// Keyer names a resource where its keys alone don't: lines go by an id, or else by their text.
+	Keyer[T any] interface {
+		Key(want T) string
+	}
 	// Checker finds what the schema can't express wrong in a declaration, on the controller. No device is there.
 	Checker[T any] interface {
 		Check(want T) error

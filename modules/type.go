@@ -30,6 +30,7 @@ type Type struct {
 	notified   func(context.Context, *host.Host, any) error
 	refs       func(any) []string
 	check      func(any) error
+	key        func(any) string
 }
 
 // Define makes a Type of a Resource. name is its key in a profile.
@@ -71,6 +72,9 @@ func Define[T any](name string, r Resource[T]) *Type {
 	}
 	if p, ok := r.(Checker[T]); ok {
 		t.check = func(want any) error { return p.Check(want.(T)) }
+	}
+	if p, ok := r.(Keyer[T]); ok {
+		t.key = func(want any) string { return p.Key(want.(T)) }
 	}
 	return t
 }
@@ -145,6 +149,9 @@ func (t *Type) Decode(raw []byte) (any, error) {
 
 // KeyOf is the part of an address behind "type/". It is "" for a singleton.
 func (t *Type) KeyOf(v any) string {
+	if t.key != nil {
+		return t.key(v)
+	}
 	var parts []string
 	for _, i := range t.keys() {
 		parts = append(parts, reflect.ValueOf(v).Field(t.Fields[i].index).String())
