@@ -92,6 +92,11 @@ type (
 	Checker[T any] interface {
 		Check(want T) error
 	}
+	// Guarded is a type whose Observe runs programs that the profile names. It isn't observed while something that the
+	// resource comes after is still to be changed.
+	Guarded interface {
+		Guarded() bool
+	}
 	// Platformed limits a type to some of linux, windows and darwin.
 	Platformed interface {
 		Platforms() []string

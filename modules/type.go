@@ -133,6 +133,15 @@ func (t *Type) Platforms() []string {
 // Batch says whether all changes of the type are applied in one transaction.
 func (t *Type) Batch() bool { return t.applyAll != nil }
 
+// ReadsForAll says whether all resources of the type are observed with one reading.
+func (t *Type) ReadsForAll() bool { return t.observeAll != nil }
+
+// Guarded says whether observing runs programs that the profile names.
+func (t *Type) Guarded() bool {
+	g, ok := t.resource.(Guarded)
+	return ok && g.Guarded()
+}
+
 // CanNotify says whether an entry may be notified.
 func (t *Type) CanNotify() bool { return t.notified != nil }
 
