@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strings"
 
@@ -39,27 +40,41 @@ type Attr struct {
 // path turns a device path into one of this process. Folders on the way are resolved inside the root; a link at the
 // very end isn't followed.
 func (h *Host) path(name string) (string, error) {
+	if err := absolute(name); err != nil {
+		return "", err
+	}
 	if h.Living() {
 		return name, nil
-	}
-	if !strings.HasPrefix(filepath.ToSlash(name), "/") {
-		return "", fmt.Errorf("%s: not an absolute path", name)
 	}
 	name = filepath.Clean(name)
 	dir, base := filepath.Split(name)
 	parent, err := securejoin.SecureJoin(h.root, dir)
 	if err != nil {
-		return "", err
+		return "", clean(err, "resolve", name)
 	}
 	return filepath.Join(parent, base), nil
 }
 
 // follow is path with a link at the end resolved too.
 func (h *Host) follow(name string) (string, error) {
+	if err := absolute(name); err != nil {
+		return "", err
+	}
 	if h.Living() {
 		return name, nil
 	}
-	return securejoin.SecureJoin(h.root, name)
+	p, err := securejoin.SecureJoin(h.root, name)
+	return p, clean(err, "resolve", name)
+}
+
+func absolute(name string) error {
+	if !filepath.IsAbs(name) && !strings.HasPrefix(filepath.ToSlash(name), "/") {
+		return fmt.Errorf("%q: not an absolute path", name)
+	}
+	if strings.Contains(name, "\x00") {
+		return fmt.Errorf("%q: holds a NUL character", name)
+	}
+	return nil
 }
 
 // clean takes this process's idea of the path out of an error: people know the device's.
@@ -101,7 +116,15 @@ func (h *Host) Stat(name string) (Info, error) {
 	return h.info(p, fi)
 }
 
-func (h *Host) info(p string, fi fs.FileInfo) (Info, error) {
+func (h *Host) info(p string, fi fs.FileInfo) (i Info, err error) {
+	i = infoOf(fi)
+	if i.Kind == KindLink {
+		i.Target, err = os.Readlink(p)
+	}
+	return i, err
+}
+
+func infoOf(fi fs.FileInfo) Info {
 	i := Info{Kind: KindOther, Mode: unixMode(fi.Mode()), Size: fi.Size()}
 	i.UID, i.GID = owner(fi)
 	switch {
@@ -111,13 +134,8 @@ func (h *Host) info(p string, fi fs.FileInfo) (Info, error) {
 		i.Kind = KindDirectory
 	case fi.Mode()&fs.ModeSymlink != 0:
 		i.Kind = KindLink
-		t, err := os.Readlink(p)
-		if err != nil {
-			return i, err
-		}
-		i.Target = t
 	}
-	return i, nil
+	return i
 }
 
 // Exists says whether there is an entry, a dangling link included.
@@ -126,15 +144,25 @@ func (h *Host) Exists(name string) bool {
 	return err == nil
 }
 
-// Open opens a file to read, following links.
+// Open opens a file or folder to read, following links. Devices, sockets and pipes are refused: opening one may wait
+// for ever, or act.
 func (h *Host) Open(name string) (*os.File, error) {
 	p, err := h.follow(name)
 	if err != nil {
 		return nil, err
 	}
+	fi, err := os.Stat(p)
+	if err != nil {
+		return nil, clean(err, "open", name)
+	}
+	if !fi.Mode().IsRegular() && !fi.IsDir() {
+		return nil, fmt.Errorf("open %s: %w", name, errSpecial)
+	}
 	f, err := os.Open(p)
 	return f, clean(err, "open", name)
 }
+
+var errSpecial = errors.New("is a device, socket or pipe")
 
 // ReadFile reads a whole file of at most 64 MiB.
 func (h *Host) ReadFile(name string) ([]byte, error) {
@@ -169,109 +197,82 @@ func (h *Host) ReadDir(name string) ([]string, error) {
 	return names, nil
 }
 
-// Write replaces a file's content in one step: readers see the old file or the new one, and after a power cut it is one
-// of the two. Mode, owner, ACLs and labels of a file that is replaced are kept where attr does not say otherwise; a new
-// file has mode 0644 and the owner of this process. A link at the end is replaced, not followed: see Real.
-func (h *Host) Write(name string, content io.Reader, attr Attr) error {
-	p, err := h.path(name)
-	if err != nil {
-		return err
-	}
-	return clean(write(p, content, attr), "write", name)
-}
-
-func write(p string, content io.Reader, attr Attr) (err error) {
-	old, statErr := os.Lstat(p)
-	replaces := statErr == nil && old.Mode().IsRegular()
-	if statErr == nil && old.IsDir() {
-		return errors.New("is a directory")
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(p), TempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			tmp.Close()
-			os.Remove(tmp.Name())
-		}
-	}()
-	if _, err = io.Copy(tmp, content); err != nil {
-		return err
-	}
-	mode, uid, gid := uint32(0o644), -1, -1
-	if replaces {
-		mode = unixMode(old.Mode())
-		uid, gid = owner(old)
-		if err = copyLabels(p, tmp.Name()); err != nil {
-			return err
-		}
-	}
-	if attr.UID != nil {
-		uid = *attr.UID
-	}
-	if attr.GID != nil {
-		gid = *attr.GID
-	}
-	if attr.Mode != nil {
-		mode = *attr.Mode
-	}
-	if mine, group := ids(tmp); uid != -1 && uid != mine || gid != -1 && gid != group {
-		if err = tmp.Chown(uid, gid); err != nil { // before chmod: chown clears setuid
-			return err
-		}
-	}
-	if err = tmp.Chmod(fileMode(mode)); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = tmp.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), p); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(p))
-}
-
-// TempPrefix begins the names of files that Write has not finished; one that lies about is left from a crash.
-const TempPrefix = ".fitout-"
-
-// WriteFile is Write for a content in memory.
-func (h *Host) WriteFile(name, content string, attr Attr) error {
-	return h.Write(name, strings.NewReader(content), attr)
-}
-
-// Real returns the device path that a chain of links at name ends at, or name where it is no link.
+// Real returns the device path that a chain of links at name ends at, whether or not something is there.
 func (h *Host) Real(name string) (string, error) {
-	p, err := h.follow(name)
-	if err != nil {
-		return "", err
-	}
-	if h.Living() {
-		real, err := filepath.EvalSymlinks(p)
+	if runtime.GOOS == "windows" && h.Living() {
+		real, err := filepath.EvalSymlinks(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return name, nil
 		}
 		return real, clean(err, "resolve", name)
 	}
-	return "/" + strings.TrimPrefix(strings.TrimPrefix(p, h.root), "/"), nil
+	if err := absolute(name); err != nil {
+		return "", err
+	}
+	p, err := securejoin.SecureJoin(h.root, name)
+	if err != nil {
+		return "", clean(err, "resolve", name)
+	}
+	return h.devicePath(p), nil
 }
 
-// Mkdir makes one folder; its parent must be there.
+// devicePath is the reverse of path.
+func (h *Host) devicePath(p string) string {
+	if h.Living() {
+		return p
+	}
+	return "/" + strings.TrimPrefix(filepath.ToSlash(strings.TrimPrefix(p, h.root)), "/")
+}
+
+// Follow is Real for what will be changed: a link on the chain that neither root, nor this process, nor the owner of
+// what it ends at has made is refused. Else a user's link could turn a change of his file into one of /etc/shadow.
+func (h *Host) Follow(name string) (string, error) {
+	real, err := h.Real(name)
+	if err != nil {
+		return "", err
+	}
+	end := -2 // nobody
+	if i, err := h.Lstat(real); err == nil {
+		end = i.UID
+	}
+	for at := name; ; {
+		i, err := h.Lstat(at)
+		if err != nil || i.Kind != KindLink {
+			return real, nil
+		}
+		if i.UID != 0 && i.UID != os.Geteuid() && i.UID != end {
+			return "", fmt.Errorf("%s: refusing to follow a link that %s made to something of another owner", at, h.UserName(i.UID))
+		}
+		if at, err = h.next(at, i.Target); err != nil {
+			return "", err
+		}
+	}
+}
+
+// next is where a link points to. Real has seen to it that chains end.
+func (h *Host) next(link, target string) (string, error) {
+	if filepath.IsAbs(target) {
+		return target, nil
+	}
+	dir, err := h.Real(filepath.Dir(link))
+	return filepath.Join(dir, target), err
+}
+
+// Mkdir makes one folder; its parent must be there. Without a mode it is 0755, with the setgid bit that its parent
+// hands down.
 func (h *Host) Mkdir(name string, attr Attr) error {
 	p, err := h.path(name)
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(p, 0o755); err != nil {
+	if err := os.Mkdir(p, 0o700); err != nil { // closed until it has its owner
 		return clean(err, "create", name)
 	}
 	mode := uint32(0o755)
 	if attr.Mode != nil {
 		mode = *attr.Mode
+	} else if fi, err := os.Lstat(p); err == nil {
+		mode |= unixMode(fi.Mode()) & 0o2000
 	}
 	if attr.UID != nil || attr.GID != nil {
 		if err := h.Chown(name, attr.UID, attr.GID); err != nil {
@@ -328,7 +329,7 @@ func (h *Host) Symlink(target, name string) error {
 	if fi, err := os.Lstat(p); err == nil && fi.Mode()&fs.ModeSymlink == 0 {
 		return fmt.Errorf("link %s: %w", name, fs.ErrExist)
 	}
-	tmp := filepath.Join(filepath.Dir(p), TempPrefix+"link-"+filepath.Base(p))
+	tmp := tempName(p)
 	os.Remove(tmp)
 	if err := os.Symlink(target, tmp); err != nil {
 		return clean(err, "link", name)
@@ -350,18 +351,6 @@ func (h *Host) Remove(name string) error {
 		return clean(err, "remove", name)
 	}
 	return nil
-}
-
-// RemoveAll removes a folder with all that is in it. It does not follow links, and refuses the root itself.
-func (h *Host) RemoveAll(name string) error {
-	p, err := h.path(name)
-	if err != nil {
-		return err
-	}
-	if p == h.root || filepath.Clean(name) == "/" {
-		return fmt.Errorf("remove %s: refusing to remove the root", name)
-	}
-	return clean(os.RemoveAll(p), "remove", name)
 }
 
 // Rename moves an entry within the device.

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -30,3 +31,6 @@ func syncDir(dir string) error {
 	defer d.Close()
 	return d.Sync()
 }
+
+// isBusy is how a file that something is mounted on refuses to be replaced.
+func isBusy(err error) bool { return errors.Is(err, syscall.EBUSY) }

@@ -2,25 +2,31 @@ package host
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// copyLabels copies ACLs, SELinux labels and other extended attributes, so that replacing a file keeps them.
+const accessACL = "system.posix_acl_access"
+
+// copyLabels gives one file the ACL, SELinux label, capabilities and other extended attributes of another, so that
+// replacing a file keeps them. Signatures of the old content are left behind.
 func copyLabels(from, to string) error {
-	n, err := unix.Llistxattr(from, nil)
-	if n == 0 || errors.Is(err, unix.ENOTSUP) {
-		return nil
-	}
+	names, err := labels(from)
 	if err != nil {
 		return err
 	}
-	names := make([]byte, n)
-	if n, err = unix.Llistxattr(from, names); err != nil {
-		return err
+	if !slices.Contains(names, accessACL) { // a new file may have got one from its folder
+		err := unix.Lremovexattr(to, accessACL)
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+			return err
+		}
 	}
-	for name := range strings.SplitSeq(strings.TrimRight(string(names[:n]), "\x00"), "\x00") {
+	for _, name := range names {
+		if name == "security.ima" || name == "security.evm" {
+			continue
+		}
 		size, err := unix.Lgetxattr(from, name, nil)
 		if err != nil {
 			continue // gone meanwhile, or not ours to read
@@ -34,4 +40,19 @@ func copyLabels(from, to string) error {
 		}
 	}
 	return nil
+}
+
+func labels(path string) ([]string, error) {
+	n, err := unix.Llistxattr(path, nil)
+	if n == 0 || errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := make([]byte, n)
+	if n, err = unix.Llistxattr(path, names); err != nil {
+		return nil, err
+	}
+	return strings.FieldsFunc(string(names[:n]), func(r rune) bool { return r == 0 }), nil
 }
