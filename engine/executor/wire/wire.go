@@ -88,6 +88,8 @@ type Observation struct {
 	// Text is the old content of a small text file whose content will change; Binary says that there is one, but no text.
 	Text   *string `json:"text,omitempty"`
 	Binary bool    `json:"binary,omitempty"`
+	// Digest stands for operation and changes, unredacted values left out.
+	Digest string `json:"digest,omitempty"`
 }
 
 // Observed answers Observe.
@@ -110,7 +112,7 @@ type Document struct {
 	Holder    Holder     `json:"holder"`
 	Resources []Resource `json:"resources"`
 	Secrets   []string   `json:"secrets,omitempty"`
-	// Expect is what the plan showed for each address that will be touched, as Digest makes it. What is found otherwise
+	// Expect is what the plan showed for each address that will be touched: the observation's digest. What is found otherwise
 	// before the first change is drift, and the run is refused.
 	Expect map[string]string `json:"expect,omitempty"`
 }

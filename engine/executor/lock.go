@@ -1,0 +1,78 @@
+package executor
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+)
+
+var errHeld = errors.New("held by another run")
+
+// lock is the device's: one run at a time. The kernel gives it back when its process ends, however that happens; the file
+// only tells who has it.
+type lock struct{ f *os.File }
+
+func lockFile(dir string) string { return filepath.Join(dir, "lock") }
+
+// acquire takes the lock or returns who holds it, with errHeld.
+func acquire(dir string, me wire.Holder) (*lock, *wire.Holder, error) {
+	f, err := os.OpenFile(lockFile(dir), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = tryLock(f)
+	for i := 0; i < 20 && errors.Is(err, errHeld) && readHolder(f) == nil; i++ {
+		time.Sleep(10 * time.Millisecond) // somebody only looks who holds it
+		err = tryLock(f)
+	}
+	if err != nil {
+		defer f.Close()
+		if !errors.Is(err, errHeld) {
+			return nil, nil, err
+		}
+		return nil, readHolder(f), errHeld
+	}
+	me.PID, me.Boot = os.Getpid(), bootID()
+	b, _ := json.Marshal(me)
+	if err := errors.Join(f.Truncate(0), writeAt(f, b)); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return &lock{f}, nil, nil
+}
+
+func writeAt(f *os.File, b []byte) error {
+	_, err := f.WriteAt(b, 0)
+	return err
+}
+
+func readHolder(f *os.File) *wire.Holder {
+	var h wire.Holder
+	if json.NewDecoder(io.NewSectionReader(f, 0, 4096)).Decode(&h) != nil {
+		return nil
+	}
+	return &h
+}
+
+// holder says who holds the lock now, or nil.
+func holder(dir string) *wire.Holder {
+	f, err := os.OpenFile(lockFile(dir), os.O_RDWR, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close() // gives back what tryLock took
+	if errors.Is(tryLock(f), errHeld) {
+		return readHolder(f)
+	}
+	return nil
+}
+
+func (l *lock) release() {
+	l.f.Truncate(0)
+	l.f.Close()
+}
