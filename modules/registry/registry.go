@@ -3,11 +3,17 @@ package registry
 
 import (
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/settings"
 )
 
 // Types are all resource types in the order in which they are applied where no edge says otherwise; deletions go the
 // other way round.
-var Types = []*modules.Type{}
+var Types = []*modules.Type{
+	modules.Define("hostname", settings.Hostnames{}),
+	modules.Define("timezone", settings.Timezones{}),
+	modules.Define("sysctl", settings.Sysctls{}),
+	modules.Define("environment", settings.Environments{}),
+}
 
 // Find returns the type with this name, or nil.
 func Find(name string) *modules.Type { return byName[name] }

@@ -1,0 +1,242 @@
+// Package settings has the resource types for what a machine as a whole is set to: hostname, timezone, sysctl and
+// environment.
+package settings
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// Hostname is the machine's name: the one it starts with (/etc/hostname) and the one the running kernel has. An entry for
+// 127.0.1.1 in /etc/hosts follows it, so that the machine can resolve its own name. See hostname(5) and hosts(5).
+type Hostname struct {
+	// The name, as in RFC 1123: letters, digits and hyphens in labels divided by dots, at most 64 characters.
+	Name *string `json:"name,omitzero" fit:"managed,short" title:"Name" pattern:"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$" example:"lt-042"`
+	// What /etc/hostname says.
+	Static string `json:"static,omitzero" fit:"observed" title:"Name at the next start"`
+	// What the running kernel says.
+	Live string `json:"live,omitzero" fit:"observed" title:"Name now"`
+	// The first name that /etc/hosts has for 127.0.1.1, if there is such an entry.
+	Hosts string `json:"hosts,omitzero" fit:"observed" title:"Name of 127.0.1.1"`
+}
+
+// Hostnames implements Hostname.
+type Hostnames struct{}
+
+var (
+	_ modules.Resource[Hostname] = Hostnames{}
+	_ modules.Checker[Hostname]  = Hostnames{}
+)
+
+const (
+	hostnameFile = "/etc/hostname"
+	hostsFile    = "/etc/hosts"
+	selfAddress  = "127.0.1.1" // Debian's address for a machine's own name
+)
+
+// Platforms are where the type exists.
+func (Hostnames) Platforms() []string { return []string{"linux"} }
+
+// Check refuses what the kernel would.
+func (Hostnames) Check(want Hostname) error {
+	if want.Name != nil && len(*want.Name) > 64 {
+		return fmt.Errorf("name: %q has %d characters; Linux allows 64", *want.Name, len(*want.Name))
+	}
+	return nil
+}
+
+// Observe reads the three places. Name is the wanted one only where all of them agree, else the first that doesn't.
+func (Hostnames) Observe(_ context.Context, h *host.Host, want Hostname) (Hostname, error) {
+	var have Hostname
+	b, err := readOptional(h, hostnameFile)
+	if err != nil {
+		return have, err
+	}
+	for line := range strings.Lines(b) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			have.Static = line
+			break
+		}
+	}
+	names := []string{have.Static}
+	if h.Living() {
+		b, err := h.ReadFile("/proc/sys/kernel/hostname")
+		if err != nil {
+			return have, err
+		}
+		have.Live = strings.TrimSpace(string(b))
+		names = append(names, have.Live)
+	}
+	hosts, err := readOptional(h, hostsFile)
+	if err != nil {
+		return have, err
+	}
+	if self := selfNames(hosts); len(self) > 0 {
+		have.Hosts = self[0]
+		if want.Name != nil && !contains(self, *want.Name) {
+			names = append(names, self[0])
+		}
+	}
+	for _, n := range names {
+		if n != "" && (have.Name == nil || want.Name != nil && *have.Name == *want.Name) {
+			have.Name = modules.Ptr(n)
+		}
+	}
+	if have.Static == "" && (want.Name == nil || have.Name != nil && *have.Name == *want.Name) {
+		have.Name = nil // would be lost at the next start
+	}
+	return have, nil
+}
+
+// Apply sets the three places.
+func (Hostnames) Apply(_ context.Context, h *host.Host, want, have Hostname) (modules.Outcome, error) {
+	var none modules.Outcome
+	if want.Name == nil {
+		return none, nil
+	}
+	name := *want.Name
+	hosts, err := readOptional(h, hostsFile)
+	if err != nil {
+		return none, err
+	}
+	// Before the name itself: sudo would not find it in between.
+	if renamed := renameSelf(hosts, name, have.Static, have.Live, have.Hosts); renamed != hosts {
+		if err := writeThrough(h, hostsFile, renamed); err != nil {
+			return none, err
+		}
+	}
+	if have.Static != name {
+		if err := writeThrough(h, hostnameFile, name+"\n"); err != nil {
+			return none, err
+		}
+	}
+	if h.Living() && have.Live != name {
+		return none, h.SetHostname(name)
+	}
+	return none, nil
+}
+
+// selfNames are the names that a hosts file gives the machine's own address.
+func selfNames(hosts string) []string {
+	var names []string
+	for line := range strings.Lines(hosts) {
+		line, _, _ = strings.Cut(line, "#")
+		if f := strings.Fields(line); len(f) > 1 && f[0] == selfAddress {
+			names = append(names, f[1:]...)
+		}
+	}
+	return names
+}
+
+// renameSelf makes the entry of the machine's own address name it. What an old name had, a domain or aliases, is kept;
+// all other lines are too. Without an entry one is added, unless another address has the name already.
+func renameSelf(hosts, name string, old ...string) string {
+	var out strings.Builder
+	done, named, domain := false, false, ""
+	newline := "\n"
+	for line := range strings.Lines(hosts) {
+		if strings.HasSuffix(line, "\r\n") {
+			newline = "\r\n"
+		}
+		text, comment, commented := strings.Cut(strings.TrimRight(line, "\r\n"), "#")
+		f := strings.Fields(text)
+		if len(f) > 1 && f[0] != selfAddress && contains(f[1:], name) {
+			named = true
+		}
+		if done || len(f) < 2 || f[0] != selfAddress {
+			out.WriteString(line)
+			continue
+		}
+		done = true
+		if contains(selfNames(hosts), name) {
+			out.WriteString(line)
+			continue
+		}
+		var aliases []string
+		for _, n := range f[1:] {
+			short, rest, dotted := strings.Cut(n, ".")
+			switch {
+			case dotted && (contains(old, n) || contains(old, short)):
+				domain = rest
+			case !contains(old, n) && !contains(shorts(old), n):
+				aliases = append(aliases, n)
+			}
+		}
+		out.WriteString(selfLine(name, domain, aliases))
+		if commented {
+			out.WriteString(" #" + comment)
+		}
+		out.WriteString(newline)
+	}
+	if done || named {
+		return out.String()
+	}
+	// After 127.0.0.1, where Debian's installer has it.
+	var lines []string
+	for line := range strings.Lines(out.String()) {
+		lines = append(lines, line)
+	}
+	at := len(lines)
+	for i, line := range lines {
+		if strings.HasPrefix(line, "127.0.0.1") {
+			at = i + 1
+			break
+		}
+	}
+	if at > 0 && !strings.HasSuffix(lines[at-1], "\n") {
+		lines[at-1] += newline
+	}
+	return strings.Join(lines[:at], "") + selfLine(name, "", nil) + newline + strings.Join(lines[at:], "")
+}
+
+func selfLine(name, domain string, aliases []string) string {
+	names := []string{name}
+	if short, _, dotted := strings.Cut(name, "."); dotted {
+		names = append(names, short)
+	} else if domain != "" {
+		names = []string{name + "." + domain, name}
+	}
+	return selfAddress + "\t" + strings.Join(append(names, aliases...), " ")
+}
+
+func shorts(names []string) []string {
+	var out []string
+	for _, n := range names {
+		short, _, _ := strings.Cut(n, ".")
+		out = append(out, short)
+	}
+	return out
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if s != "" && strings.EqualFold(x, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// readOptional reads a file; a missing one is empty.
+func readOptional(h *host.Host, path string) (string, error) {
+	b, err := h.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(b), err
+}
+
+// writeThrough replaces a file's content where a link leads to, and keeps the link.
+func writeThrough(h *host.Host, path, content string) error {
+	real, err := h.Real(path)
+	if err != nil {
+		return err
+	}
+	return h.WriteFile(real, content, host.Attr{})
+}
