@@ -1,14 +1,18 @@
 package host
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
-// names are the users and groups of a root, from its own /etc/passwd and /etc/group.
+// names are the users and groups of a root, from its own /etc/passwd and /etc/group. What these don't know, a living
+// device's other name services are asked for.
 type names struct {
 	uid, gid        map[string]int
 	userOf, groupOf map[int]string
@@ -23,7 +27,7 @@ func (h *Host) names() (*names, error) {
 			name map[int]string
 		}{{"/etc/passwd", n.uid, n.userOf}, {"/etc/group", n.gid, n.groupOf}} {
 			b, err := h.ReadFile(db.path)
-			if err != nil {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) { // a bare root has numbers only
 				return nil, err
 			}
 			for line := range strings.SplitSeq(string(b), "\n") {
@@ -53,7 +57,7 @@ func (h *Host) UID(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return id(n.uid, "user", name)
+	return h.id(n.uid, "user", "passwd", name)
 }
 
 // GID turns a group's name, or a number, into a number.
@@ -62,31 +66,46 @@ func (h *Host) GID(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return id(n.gid, "group", name)
+	return h.id(n.gid, "group", "group", name)
 }
 
-func id(ids map[string]int, kind, name string) (int, error) {
+func (h *Host) id(ids map[string]int, kind, database, name string) (int, error) {
 	if i, ok := ids[name]; ok {
 		return i, nil
 	}
 	if i, err := strconv.Atoi(name); err == nil && i >= 0 {
 		return i, nil
 	}
+	if f, ok := h.Getent(context.Background(), database, name); ok {
+		if i, err := strconv.Atoi(f[2]); err == nil {
+			return i, nil
+		}
+	}
 	return 0, hint.New(fmt.Errorf("no %s %q on this device", kind, name), "declare it under %ss, or correct the name", kind)
 }
 
 // UserName is the name of a user's number, or the number itself where none has it.
 func (h *Host) UserName(uid int) string {
-	if n, err := h.names(); err == nil && n.userOf[uid] != "" {
+	n, err := h.names()
+	if err == nil && n.userOf[uid] != "" {
 		return n.userOf[uid]
 	}
-	return strconv.Itoa(uid)
+	return h.nameOf("passwd", uid)
 }
 
 // GroupName is the name of a group's number, or the number itself where none has it.
 func (h *Host) GroupName(gid int) string {
-	if n, err := h.names(); err == nil && n.groupOf[gid] != "" {
+	n, err := h.names()
+	if err == nil && n.groupOf[gid] != "" {
 		return n.groupOf[gid]
 	}
-	return strconv.Itoa(gid)
+	return h.nameOf("group", gid)
+}
+
+func (h *Host) nameOf(database string, id int) string {
+	number := strconv.Itoa(id)
+	if f, ok := h.Getent(context.Background(), database, number); ok && f[0] != "" {
+		return f[0]
+	}
+	return number
 }
