@@ -3,6 +3,7 @@ package registry
 
 import (
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/accounts"
 	"github.com/fitout-dev/fitout/modules/settings"
 )
 
@@ -13,6 +14,8 @@ var Types = []*modules.Type{
 	modules.Define("timezone", settings.Timezones{}),
 	modules.Define("sysctl", settings.Sysctls{}),
 	modules.Define("environment", settings.Environments{}),
+	modules.Define("groups", accounts.Groups{}),
+	modules.Define("users", accounts.Users{}),
 }
 
 // Find returns the type with this name, or nil.

@@ -1,0 +1,188 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// Group is a group of the device itself (/etc/group). Who is in it is declared with the users.
+type Group struct {
+	// Name is what it is called: at most 32 lower-case letters, digits, "-", "_" and ".", a letter or "_" first.
+	Name string `json:"name" fit:"key" title:"Name" pattern:"^[a-z_][-a-z0-9_.]*[$]?$" example:"sales"`
+	// GID is its number. Without it a new group gets the next free one of the range that /etc/login.defs gives. When
+	// it changes, users whose primary group it is follow; files keep the old number.
+	GID *int `json:"gid,omitzero" fit:"managed" title:"Group number" minimum:"0" example:"5000"`
+	// System gives a new group a number of the system's range. An existing one keeps its number.
+	System bool `json:"system,omitzero" fit:"behaviour" title:"System group" default:"false"`
+	// Members are the users that have it as a supplementary group.
+	Members []string `json:"members,omitzero" fit:"observed" title:"Members"`
+	// State says whether the group is there. A group that is somebody's primary group can't be removed.
+	State string `json:"state,omitzero" fit:"state" title:"State" enum:"present,absent"`
+}
+
+// Groups is the resource type of groups.
+type Groups struct{}
+
+var (
+	_ modules.Resource[Group] = Groups{}
+	_ modules.Inverter[Group] = Groups{}
+	_ modules.Checker[Group]  = Groups{}
+	_ modules.Platformed      = Groups{}
+)
+
+// Platforms says where groups exist.
+func (Groups) Platforms() []string { return []string{"linux"} }
+
+// Check finds names and numbers that can't be.
+func (Groups) Check(want Group) error {
+	if err := checkName("group", want.Name); err != nil {
+		return err
+	}
+	return checkID("gid", want.GID)
+}
+
+// Observe reads /etc/group.
+func (Groups) Observe(_ context.Context, h *host.Host, want Group) (Group, error) {
+	db, err := observed(h)
+	if err != nil {
+		return Group{}, err
+	}
+	if err := db.group.intact(want.Name); err != nil {
+		return Group{}, err
+	}
+	e := db.group.find(want.Name)
+	if e == nil {
+		return Group{Name: want.Name, State: modules.Absent}, nil
+	}
+	gid, _ := strconv.Atoi(e[grGID])
+	return Group{Name: want.Name, GID: &gid, Members: list(e[grMembers]), State: modules.Present}, nil
+}
+
+// Apply edits /etc/group and /etc/gshadow.
+func (g Groups) Apply(ctx context.Context, h *host.Host, want, _ Group) (modules.Outcome, error) {
+	if err := g.Check(want); err != nil {
+		return modules.Outcome{}, err
+	}
+	return modules.Outcome{}, edit(ctx, h, func(db *databases) error {
+		if want.State == modules.Absent {
+			return db.removeGroup(want.Name)
+		}
+		e := db.group.find(want.Name)
+		if e == nil {
+			_, err := db.addGroup(ctx, want.Name, want.GID, want.System)
+			return err
+		}
+		if want.GID == nil || e[grGID] == strconv.Itoa(*want.GID) {
+			return nil
+		}
+		return db.renumberGroup(want.Name, e[grGID], *want.GID)
+	})
+}
+
+// Inverse refuses to bring a group back that had members: they would be missing.
+func (Groups) Inverse(want, have Group) (Group, error) {
+	if want.State == modules.Absent && len(have.Members) > 0 {
+		return have, fmt.Errorf("group %s had members (%s), which are not put back", have.Name, strings.Join(have.Members, ", "))
+	}
+	if want.GID == nil && want.State != modules.Absent {
+		have.GID = nil
+	}
+	have.Members = nil
+	return have, nil
+}
+
+// addGroup adds a group and returns its number. preferred is taken as it is.
+func (db *databases) addGroup(ctx context.Context, name string, gid *int, system bool) (int, error) {
+	if err := db.foreign(ctx, "group", "group", name); err != nil {
+		return 0, err
+	}
+	if gid == nil {
+		free, err := db.freeID(ctx, "group", system)
+		if err != nil {
+			return 0, err
+		}
+		gid = &free
+	} else if owner := ids(db.group, grGID)[*gid]; owner != "" {
+		return 0, taken("gid", *gid, "group", owner)
+	}
+	db.group.set(name, "x", strconv.Itoa(*gid), "")
+	if !db.gshadow.missing() {
+		db.gshadow.set(name, "!", "", "")
+	}
+	return *gid, nil
+}
+
+func (db *databases) removeGroup(name string) error {
+	e := db.group.find(name)
+	if e == nil {
+		return nil
+	}
+	if of := db.primaryOf(e[grGID]); len(of) > 0 {
+		return hint.New(fmt.Errorf("group %s is the primary group of %s", name, strings.Join(of, ", ")),
+			"give these users another group first, or remove them")
+	}
+	db.group.remove(name)
+	db.gshadow.remove(name)
+	return nil
+}
+
+func (db *databases) renumberGroup(name, old string, gid int) error {
+	if owner := ids(db.group, grGID)[gid]; owner != "" {
+		return taken("gid", gid, "group", owner)
+	}
+	for _, user := range db.primaryOf(old) {
+		db.passwd.change(user, pwGID, strconv.Itoa(gid))
+	}
+	// Saved before the group: a crash between the two leaves the group's old number, and this is done again.
+	if err := db.passwd.save(db.h); err != nil {
+		return err
+	}
+	db.group.change(name, grGID, strconv.Itoa(gid))
+	return nil
+}
+
+// primaryOf lists the users whose primary group has a number.
+func (db *databases) primaryOf(gid string) []string {
+	var users []string
+	for _, e := range db.passwd.entries() {
+		if e[pwGID] == gid && !slices.Contains(users, e[0]) {
+			users = append(users, e[0])
+		}
+	}
+	return users
+}
+
+func taken(property string, id int, kind, owner string) error {
+	return hint.New(fmt.Errorf("%s %d is taken by %s %s", property, id, kind, owner), "declare another number, or leave it out")
+}
+
+// checkName holds Debian's NAME_REGEX, and the dots that directories love.
+func checkName(kind, name string) error {
+	const first, later = "abcdefghijklmnopqrstuvwxyz_", "abcdefghijklmnopqrstuvwxyz_0123456789-."
+	rest := strings.TrimSuffix(name, "$")
+	if rest == "" || len(name) > 32 || !strings.ContainsRune(first, rune(rest[0])) || strings.Trim(rest, later) != "" {
+		return hint.New(fmt.Errorf("%s name %q is not valid", kind, name),
+			"at most 32 lower-case letters, digits, \"-\", \"_\" and \".\", a letter or \"_\" first")
+	}
+	return nil
+}
+
+func checkID(property string, id *int) error {
+	if id == nil {
+		return nil
+	}
+	if *id < 0 || *id >= 1<<32-1 || *id == 1<<16-1 { // both mean "no user" to some call
+		return fmt.Errorf("%s %d is not valid", property, *id)
+	}
+	return nil
+}
+
+var errNoShadow = errors.New("this device has no /etc/shadow, where that would be kept")
