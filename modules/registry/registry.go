@@ -4,6 +4,7 @@ package registry
 import (
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/accounts"
+	"github.com/fitout-dev/fitout/modules/scripts"
 	"github.com/fitout-dev/fitout/modules/settings"
 )
 
@@ -16,6 +17,7 @@ var Types = []*modules.Type{
 	modules.Define("environment", settings.Environments{}),
 	modules.Define("groups", accounts.Groups{}),
 	modules.Define("users", accounts.Users{}),
+	modules.Define("commands", scripts.Commands{}),
 }
 
 // Find returns the type with this name, or nil.
