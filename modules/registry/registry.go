@@ -4,6 +4,7 @@ package registry
 import (
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/accounts"
+	"github.com/fitout-dev/fitout/modules/files"
 	"github.com/fitout-dev/fitout/modules/scripts"
 	"github.com/fitout-dev/fitout/modules/settings"
 )
@@ -17,6 +18,10 @@ var Types = []*modules.Type{
 	modules.Define("environment", settings.Environments{}),
 	modules.Define("groups", accounts.Groups{}),
 	modules.Define("users", accounts.Users{}),
+	modules.Define("directories", files.Directories{}),
+	modules.Define("files", files.Files{}),
+	modules.Define("lines", files.Lines{}),
+	modules.Define("links", files.Links{}),
 	modules.Define("commands", scripts.Commands{}),
 }
 

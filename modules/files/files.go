@@ -1,0 +1,200 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// File is a regular file: its content, owner and mode.
+//
+// The content is replaced in one step, so that readers see the old or the new one, and never a part. ACLs, SELinux labels
+// and other extended attributes are kept. A directory, device, socket or pipe at the path is an error.
+type File struct {
+	// Where the file is: an absolute path without "..", without a slash at its end. Its folder must exist or be declared
+	// under directories.
+	Path string `json:"path" fit:"key,path" title:"Path" example:"/etc/motd"`
+	// What is in the file: the text itself (content), a file beside the profile taken byte by byte (source), or one that
+	// is filled in first (template). Left out, the content isn't managed: an existing file keeps its own, a missing one
+	// is created empty. A symbolic link at the path is replaced by the file unless follow is true.
+	Content *host.Blob `json:"content,omitzero" fit:"managed" blob:"content,source,template" title:"Content"`
+	// The user who owns the file, by name or number. Left out, an existing file keeps its owner; a new one belongs to
+	// the user who applies the profile, as a rule root. Linux and macOS.
+	Owner *string `json:"owner,omitzero" fit:"managed" ref:"users" title:"Owner" example:"root"`
+	// The group of the file, by name or number. Left out, an existing file keeps its group. Linux and macOS.
+	Group *string `json:"group,omitzero" fit:"managed" ref:"groups" title:"Group" example:"adm"`
+	// The permissions in octal as chmod(1) takes them, with setuid (4), setgid (2) and sticky (1) in front. Quote it: YAML
+	// reads a bare 0644 as a number. Left out, an existing file keeps its mode; a new one gets 0644. Linux and macOS.
+	Mode *string `json:"mode,omitzero" fit:"managed" title:"Mode" pattern:"^[0-7]{3,4}$" example:"0644"`
+	// Change the file that a symbolic link at the path points to, instead of replacing the link. Without content this
+	// is so anyway. A link that another user made to somebody else's file is never followed.
+	Follow bool `json:"follow,omitzero" fit:"behaviour" title:"Follow a link" default:"false"`
+	// Keep what is replaced or removed beside it, as PATH.YYYYMMDD-HHMMSS~ in the device's time, with its owner, mode and
+	// date. All of these are kept until somebody removes them.
+	Backup bool `json:"backup,omitzero" fit:"behaviour" title:"Backup" default:"false"`
+	// Whether the file should exist. absent removes a file, or a link at the path (not what it points to).
+	State string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
+
+	// What is at the path: file or link.
+	Kind *string `json:"kind,omitzero" fit:"observed" title:"Kind"`
+	// Where a link at the path points to.
+	Target *string `json:"target,omitzero" fit:"observed" title:"Link target"`
+}
+
+// Files is the resource type.
+type Files struct{}
+
+var (
+	_ modules.Resource[File] = Files{}
+	_ modules.Checker[File]  = Files{}
+	_ modules.Inverter[File] = Files{}
+)
+
+func (f File) attributes() attributes { return attributes{f.Owner, f.Group, f.Mode} }
+
+// followed says whether a link at the path is looked through.
+func (f File) followed() bool {
+	return f.State != modules.Absent && (f.Follow || f.Content == nil)
+}
+
+// Check implements modules.Checker.
+func (Files) Check(want File) error {
+	if err := checkPath(want.Path); err != nil {
+		return err
+	}
+	if strings.HasSuffix(want.Path, "/") {
+		return errors.New("path: / is not a file")
+	}
+	return want.attributes().check()
+}
+
+// hashAtMost bounds what is hashed only to know it: 64 MiB take a third of a second.
+const hashAtMost = 64 << 20
+
+// Observe implements modules.Resource. A content is always read, never trusted by size and date.
+func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error) {
+	have := File{Path: want.Path, State: modules.Absent}
+	if err := want.attributes().supported(h); err != nil {
+		return have, err
+	}
+	path, i, err := want.find(h)
+	if errors.Is(err, fs.ErrNotExist) {
+		return have, nil
+	}
+	if err != nil {
+		return have, denied(err)
+	}
+	have.State, have.Kind = "", &i.Kind
+	switch i.Kind {
+	case host.KindLink:
+		have.Target = &i.Target
+		return have, nil
+	case host.KindDirectory:
+		return have, hint.New(fmt.Errorf("%s: is a directory", want.Path), "remove it first: under directories with state: absent and recursive: true")
+	case host.KindOther:
+		return have, hint.New(fmt.Errorf("%s: is a device, socket or pipe", want.Path), "remove it by hand if that is what you want")
+	}
+	a := want.attributes().spell(h, i)
+	have.Owner, have.Group, have.Mode = a.owner, a.group, a.mode
+	switch {
+	case want.Content == nil && want.State != modules.Absent:
+		return have, nil
+	case i.Size > hashAtMost && (want.Content == nil || i.Size != want.Content.Size):
+		have.Content = &host.Blob{Size: i.Size}
+		return have, nil
+	}
+	b, err := h.HashFile(path)
+	if errors.Is(err, fs.ErrPermission) && want.State == modules.Absent {
+		return have, nil // it may be ours to remove, though not to read
+	}
+	have.Content = &b
+	return have, denied(err)
+}
+
+// find is the path that will be changed, and what is there.
+func (f File) find(h *host.Host) (string, host.Info, error) {
+	path := f.Path
+	if f.followed() {
+		var err error
+		if path, err = h.Follow(path); err != nil {
+			return path, host.Info{}, err
+		}
+	}
+	i, err := h.Lstat(path)
+	return path, i, err
+}
+
+// Apply implements modules.Resource.
+func (Files) Apply(ctx context.Context, h *host.Host, want, have File) (modules.Outcome, error) {
+	return modules.Outcome{}, apply(ctx, h, want, have)
+}
+
+func apply(ctx context.Context, h *host.Host, want, have File) error {
+	path, i, err := want.find(h)
+	there := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return denied(err)
+	}
+	if there && i.Kind != host.KindFile && i.Kind != host.KindLink {
+		return fmt.Errorf("%s: is a %s", path, i.Kind)
+	}
+	if want.State == modules.Absent {
+		if there && want.Backup {
+			if err := backup(h, path); err != nil {
+				return err
+			}
+		}
+		return denied(h.Remove(path))
+	}
+	attr, err := want.attributes().resolve(h)
+	if err != nil {
+		return err
+	}
+	switch {
+	case want.Content == nil && there:
+		return set(h, path, attr)
+	case want.Content == nil:
+		return missingParent(h, path, h.WriteFile(path, "", attr))
+	case there && have.Content != nil && *have.Content == *want.Content:
+		return set(h, path, attr)
+	}
+	content, err := h.OpenBlob(*want.Content)
+	if err != nil {
+		return fmt.Errorf("content of %s: %w", want.Path, err)
+	}
+	defer content.Close()
+	if there && want.Backup {
+		if err := backup(h, path); err != nil {
+			return err
+		}
+	}
+	return missingParent(h, path, h.Write(path, cancellable{ctx, content}, attr))
+}
+
+func backup(h *host.Host, path string) error {
+	kept, err := h.Backup(path)
+	if err == nil {
+		h.Log().Info("kept the old file", "path", path, "backup", kept)
+	}
+	return denied(err)
+}
+
+// Inverse implements modules.Inverter.
+func (Files) Inverse(want, have File) (File, error) {
+	switch {
+	case have.Kind != nil && *have.Kind == host.KindLink:
+		return have, hint.New(fmt.Errorf("%s was a link to %s", have.Path, *have.Target), "declare it under links")
+	case have.Content != nil && have.Content.Hash == "":
+		return have, fmt.Errorf("%s: its old content of %d bytes was too large to keep", have.Path, have.Content.Size)
+	case want.State == modules.Absent && have.Content == nil:
+		return have, fmt.Errorf("%s: its old content could not be read", have.Path)
+	}
+	have.Follow = want.Follow
+	return have, nil
+}

@@ -1,0 +1,237 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// Line is one line in a text file that is otherwise left alone, to the byte: encoding, line endings, a byte order mark, a
+// missing newline at the end, owner, mode and ACLs stay as they are.
+//
+// A line that is there already is never moved. Where the path is a symbolic link, the file it points to is changed, unless
+// another user made the link. Files of more than 64 MiB, and ones with NUL characters, are refused.
+type Line struct {
+	// The file: an absolute path without "..".
+	Path string `json:"path" fit:"key,path" title:"Path" example:"/etc/hosts"`
+	// A name for this line, so that its text may change later: with the path it is the resource's address. Left out, the
+	// line's text is its name (or match, where there is no line). A text that holds a secret needs an id.
+	ID string `json:"id,omitzero" fit:"key" title:"Name" example:"nas"`
+	// The line's text, without a line break.
+	Line *string `json:"line,omitzero" fit:"managed" title:"Line" example:"10.0.0.5 nas"`
+	// A regular expression (RE2) for the line to be replaced; the last one that matches is. Where none matches, the line
+	// is inserted. An expression that doesn't match the new text too looks for the new text first. With state: absent all
+	// lines that match are removed.
+	Match string `json:"match,omitzero" fit:"behaviour" title:"Replaces" format:"regex" example:"\\bnas$"`
+	// A regular expression (RE2): a new line goes behind the last line that matches; where none does, to the end.
+	InsertAfter string `json:"insertAfter,omitzero" fit:"behaviour" title:"Insert after" format:"regex"`
+	// A regular expression (RE2): a new line goes before the first line that matches ("^" is the start of the file); where
+	// none does, to the end.
+	InsertBefore string `json:"insertBefore,omitzero" fit:"behaviour" title:"Insert before" format:"regex"`
+	// Create the file where it is missing, with mode 0644. Its folder must exist.
+	Create *bool `json:"create,omitzero" fit:"behaviour" title:"Create the file" default:"true"`
+	// Whether the line should be there. absent removes every line that equals line or matches match.
+	State string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
+
+	// How many lines equal line or match.
+	Count int `json:"count,omitzero" fit:"observed" title:"Lines found"`
+	// The text before the line that was found.
+	Before *string `json:"before,omitzero" fit:"observed" title:"Line before"`
+}
+
+// Lines is the resource type.
+type Lines struct{}
+
+var (
+	_ modules.Resource[Line] = Lines{}
+	_ modules.Checker[Line]  = Lines{}
+	_ modules.Keyer[Line]    = Lines{}
+	_ modules.Inverter[Line] = Lines{}
+	_ modules.Referrer[Line] = Lines{}
+)
+
+// Key implements modules.Keyer.
+func (Lines) Key(want Line) string { return want.Path + "/" + want.id() }
+
+func (l Line) id() string {
+	switch {
+	case l.ID != "":
+		return l.ID
+	case l.Line != nil:
+		return *l.Line
+	}
+	return l.Match
+}
+
+// Refs implements modules.Referrer: a line comes after its file.
+func (Lines) Refs(want Line) []string { return []string{"files/" + want.Path} }
+
+// Check implements modules.Checker.
+func (Lines) Check(want Line) error {
+	if err := checkPath(want.Path); err != nil {
+		return err
+	}
+	switch {
+	case want.Line == nil && want.State != modules.Absent:
+		return errors.New("line: is missing")
+	case want.Line == nil && want.Match == "":
+		return errors.New("line: is missing; state: absent needs line or match")
+	case want.Line != nil && strings.ContainsAny(*want.Line, "\r\n"):
+		return hint.New(fmt.Errorf("line: %q is more than one line", *want.Line), "declare an entry for each line; a YAML block (|) ends with a line break")
+	case want.Line != nil && strings.ContainsRune(*want.Line, 0):
+		return fmt.Errorf("line: %q holds a NUL character", *want.Line)
+	case want.Line != nil && strings.HasPrefix(*want.Line, byteOrderMark):
+		return errors.New("line: begins with a byte order mark")
+	case want.InsertAfter != "" && want.InsertBefore != "":
+		return errors.New("insertBefore: can't be combined with insertAfter")
+	}
+	_, err := want.finder()
+	return err
+}
+
+// finder is a declaration with its expressions compiled.
+type finder struct {
+	line                 *string
+	match, after, before *regexp.Regexp
+}
+
+func (l Line) finder() (f finder, err error) {
+	f.line = l.Line
+	if f.match, err = compile("match", l.Match); err != nil {
+		return f, err
+	}
+	if f.after, err = compile("insertAfter", l.InsertAfter); err != nil {
+		return f, err
+	}
+	f.before, err = compile("insertBefore", l.InsertBefore)
+	return f, err
+}
+
+// Observe implements modules.Resource. All lines of one file are observed with one reading.
+func (Lines) Observe(ctx context.Context, h *host.Host, want Line) (Line, error) {
+	have := Line{Path: want.Path, ID: want.ID, State: modules.Absent}
+	f, err := want.finder()
+	if err != nil {
+		return have, err
+	}
+	t, err := host.Memo(h, "lines of "+want.Path, func() (text, error) {
+		_, t, err := read(h, want.Path)
+		return t, err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return have, nil
+	}
+	if err != nil {
+		return have, err
+	}
+	at := -1
+	if want.State == modules.Absent {
+		for i := range t.lines {
+			if f.removes(t.lines[i].text) {
+				at = i
+				have.Count++
+			}
+		}
+	} else if at = f.find(t); at >= 0 {
+		have.Count = 1
+	}
+	if at < 0 {
+		return have, nil
+	}
+	have.State, have.Line = "", &t.lines[at].text
+	if at > 0 {
+		have.Before = &t.lines[at-1].text
+	}
+	return have, nil
+}
+
+// read parses a file, and says where it really is.
+func read(h *host.Host, path string) (string, text, error) {
+	path, err := h.Follow(path)
+	if err != nil {
+		return path, text{}, err
+	}
+	i, err := h.Lstat(path)
+	switch {
+	case err != nil:
+		return path, text{}, denied(err)
+	case i.Kind == host.KindDirectory:
+		return path, text{}, hint.New(fmt.Errorf("%s: is a directory", path), "name a file in it")
+	}
+	b, err := h.ReadFile(path)
+	if err != nil {
+		return path, text{}, denied(err)
+	}
+	if bytes.IndexByte(b, 0) >= 0 {
+		return path, text{}, hint.New(fmt.Errorf("%s: is not a text file: it holds NUL characters", path), "UTF-16 is not supported; declare the whole file under files")
+	}
+	return path, parse(string(b)), nil
+}
+
+// Apply implements modules.Resource.
+func (Lines) Apply(ctx context.Context, h *host.Host, want, have Line) (modules.Outcome, error) {
+	var none modules.Outcome
+	f, err := want.finder()
+	if err != nil {
+		return none, err
+	}
+	path, t, err := read(h, want.Path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && !missing:
+		return none, err
+	case missing && want.State == modules.Absent:
+		return none, nil
+	case missing && want.Create != nil && !*want.Create:
+		return none, hint.New(fmt.Errorf("%s: doesn't exist, and create is false", want.Path), "declare it under files, or leave create out")
+	}
+	old := t.String()
+	if want.State == modules.Absent {
+		t = t.remove(f)
+	} else {
+		t = t.put(f)
+	}
+	if text := t.String(); missing || text != old {
+		return none, missingParent(h, path, h.WriteFile(path, text, host.Attr{}))
+	}
+	return none, nil
+}
+
+// Inverse implements modules.Inverter.
+func (Lines) Inverse(want, have Line) (Line, error) {
+	inverse := Line{Path: want.Path, ID: want.id()}
+	switch {
+	case have.Count > 1:
+		return inverse, fmt.Errorf("%d lines were removed from %s; only one could be put back", have.Count, have.Path)
+	case have.Line != nil && strings.ContainsRune(*have.Line, '\uFFFD'):
+		return inverse, fmt.Errorf("the line in %s held bytes that are not UTF-8, which were not kept", have.Path)
+	case have.State == modules.Absent && want.State == modules.Absent:
+		inverse.State = modules.Absent
+		inverse.Line = want.Line
+		inverse.Match = want.Match
+	case have.State == modules.Absent: // it was inserted
+		inverse.State = modules.Absent
+		inverse.Line = want.Line
+	case want.State == modules.Absent: // it was removed
+		inverse.Line = have.Line
+		if have.Before != nil {
+			inverse.InsertAfter = exactly(*have.Before)
+		} else {
+			inverse.InsertBefore = "^"
+		}
+	default: // it was replaced
+		inverse.Line = have.Line
+		inverse.Match = exactly(*want.Line)
+	}
+	return inverse, nil
+}
+
+func exactly(line string) string { return "^" + regexp.QuoteMeta(line) + "$" }

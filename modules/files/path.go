@@ -1,0 +1,192 @@
+// Package files holds the resource types for what lies in a file system: directories, files, lines in files, and links.
+//
+//	modules.Define("directories", files.Directories{})
+//	modules.Define("files", files.Files{})
+//	modules.Define("lines", files.Lines{})
+//	modules.Define("links", files.Links{})
+//
+// What they promise: nothing but the declared entry changes (and missing parents of a directory); a file has its old or
+// its new content at any instant; what is in the way and of another kind is never removed unless the declaration says
+// so; mode, owner, ACLs and labels that aren't declared are kept; and neither a link that another user made nor a mount
+// point leads a change to somewhere else.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// checkPath finds what is wrong with a path's spelling. Two spellings of one path would be two resources.
+func checkPath(p string) error {
+	slashed := strings.ReplaceAll(p, `\`, "/")
+	drive := len(p) > 2 && p[1] == ':' && slashed[2] == '/'
+	switch {
+	case p == "":
+		return errors.New("path: is empty")
+	case strings.ContainsRune(p, 0):
+		return fmt.Errorf("path: %q holds a NUL character", p)
+	case strings.HasPrefix(p, "~"):
+		return hint.New(fmt.Errorf("path: %s is not absolute", p), "write the home folder in full, such as /home/alice")
+	case !strings.HasPrefix(p, "/") && !drive && !strings.HasPrefix(p, `\\`):
+		return fmt.Errorf("path: %s is not absolute", p)
+	}
+	if strings.HasPrefix(p, "/") { // a backslash is a letter like others there
+		slashed = p
+	}
+	if drive {
+		slashed = slashed[2:]
+	}
+	for part := range strings.SplitSeq(strings.TrimPrefix(slashed, "/"), "/") {
+		switch part {
+		case "..", ".":
+			return fmt.Errorf("path: %s holds %q; write it without", p, part)
+		case "":
+			if slashed == "/" || strings.HasPrefix(p, `\\`) {
+				continue
+			}
+			return hint.New(fmt.Errorf("path: %s has a slash too many", p), "is a variable in it empty?")
+		}
+	}
+	return nil
+}
+
+// attributes are owner, group and mode as a profile spells them.
+type attributes struct{ owner, group, mode *string }
+
+// check finds what is wrong without a device.
+func (a attributes) check() error {
+	if a.mode != nil {
+		if _, err := parseMode(*a.mode); err != nil {
+			return err
+		}
+	}
+	for name, v := range map[string]*string{"owner": a.owner, "group": a.group} {
+		if v != nil && *v == "" {
+			return fmt.Errorf("%s: is empty", name)
+		}
+	}
+	return nil
+}
+
+func parseMode(s string) (uint32, error) {
+	m, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || m > 0o7777 || len(s) < 3 {
+		return 0, hint.New(fmt.Errorf("mode: %q is not an octal mode", s), `write it in octal and in quotes, such as "0644" or "4755"; u+x and the like are not supported`)
+	}
+	return uint32(m), nil
+}
+
+// resolve turns names into the device's numbers.
+func (a attributes) resolve(h *host.Host) (host.Attr, error) {
+	var attr host.Attr
+	if a.mode != nil {
+		m, err := parseMode(*a.mode)
+		if err != nil {
+			return attr, err
+		}
+		attr.Mode = &m
+	}
+	if a.owner != nil {
+		uid, err := h.UID(*a.owner)
+		if err != nil {
+			return attr, err
+		}
+		attr.UID = &uid
+	}
+	if a.group != nil {
+		gid, err := h.GID(*a.group)
+		if err != nil {
+			return attr, err
+		}
+		attr.GID = &gid
+	}
+	return attr, nil
+}
+
+// supported tells where a platform has no such attributes.
+func (a attributes) supported(h *host.Host) error {
+	if h.OS() == "windows" && (a.owner != nil || a.group != nil || a.mode != nil) {
+		return hint.New(errors.New("owner, group and mode don't exist on Windows"), `leave them out, or add: when: device.os != "windows"`)
+	}
+	return nil
+}
+
+// spell writes what an entry has as a profile would: in the words that the declaration uses where these mean the same
+// ("0", "root" and a second name of the same number; "644" and "0644").
+func (a attributes) spell(h *host.Host, i host.Info) attributes {
+	if i.UID < 0 { // a platform without numbers
+		return attributes{}
+	}
+	owner, group, mode := h.UserName(i.UID), h.GroupName(i.GID), fmt.Sprintf("%04o", i.Mode)
+	if a.owner != nil {
+		if uid, err := h.UID(*a.owner); err == nil && uid == i.UID {
+			owner = *a.owner
+		}
+	}
+	if a.group != nil {
+		if gid, err := h.GID(*a.group); err == nil && gid == i.GID {
+			group = *a.group
+		}
+	}
+	if a.mode != nil {
+		if m, err := parseMode(*a.mode); err == nil && m == i.Mode {
+			mode = *a.mode
+		}
+	}
+	return attributes{&owner, &group, &mode}
+}
+
+// set brings an existing entry to attr.
+func set(h *host.Host, path string, attr host.Attr) error {
+	i, err := h.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if attr.UID != nil && *attr.UID != i.UID || attr.GID != nil && *attr.GID != i.GID {
+		if err := h.Chown(path, attr.UID, attr.GID); err != nil {
+			return denied(err)
+		}
+	}
+	if attr.Mode != nil && *attr.Mode != i.Mode {
+		return denied(h.Chmod(path, *attr.Mode))
+	}
+	return nil
+}
+
+// missingParent adds what to do about a folder that isn't there.
+func missingParent(h *host.Host, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && !h.Exists(parent) {
+		return hint.New(err, "declare %s under directories", filepath.ToSlash(parent))
+	}
+	return denied(err)
+}
+
+// denied adds what to do about a lack of rights.
+func denied(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return hint.New(err, "connect as root or with sudo: true; for root itself: is it immutable (lsattr), or on a read-only share?")
+	}
+	return err
+}
+
+func compile(property, pattern string) (*regexp.Regexp, error) {
+	if pattern == "" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, hint.New(fmt.Errorf("%s: %w", property, err), "the syntax is RE2: https://golang.org/s/re2syntax")
+	}
+	return re, nil
+}

@@ -1,0 +1,130 @@
+package files
+
+import "strings"
+
+// text is a file as lines. What parse took apart, String puts together again to the byte.
+type text struct {
+	mark  string // the byte order mark, or ""
+	lines []textLine
+}
+
+type textLine struct{ text, end string } // end is "\n", "\r\n", or "" for the last one
+
+const byteOrderMark = "\ufeff"
+
+func parse(s string) text {
+	var t text
+	if strings.HasPrefix(s, byteOrderMark) {
+		t.mark, s = byteOrderMark, s[len(byteOrderMark):]
+	}
+	for line := range strings.Lines(s) {
+		body, newline := strings.CutSuffix(line, "\n")
+		end := ""
+		if newline {
+			end = "\n"
+			if cut, ok := strings.CutSuffix(body, "\r"); ok {
+				body, end = cut, "\r\n"
+			}
+		}
+		t.lines = append(t.lines, textLine{body, end})
+	}
+	return t
+}
+
+func (t text) String() string {
+	var b strings.Builder
+	b.WriteString(t.mark)
+	for _, l := range t.lines {
+		b.WriteString(l.text)
+		b.WriteString(l.end)
+	}
+	return b.String()
+}
+
+// ending is how most lines end.
+func (t text) ending() string {
+	crlf, lf := 0, 0
+	for _, l := range t.lines {
+		switch l.end {
+		case "\n":
+			lf++
+		case "\r\n":
+			crlf++
+		}
+	}
+	if crlf > lf {
+		return "\r\n"
+	}
+	return "\n"
+}
+
+// find is the line that stands for the wanted one, or -1. Which one that is must not change by writing the wanted text
+// into it: else a second run would write again.
+func (f finder) find(t text) int {
+	exact, match := -1, -1
+	for i, l := range t.lines {
+		if exact < 0 && l.text == *f.line {
+			exact = i
+		}
+		if f.match != nil && f.match.MatchString(l.text) {
+			match = i
+		}
+	}
+	if match >= 0 && (exact < 0 || f.match.MatchString(*f.line)) {
+		return match
+	}
+	return exact
+}
+
+func (f finder) removes(line string) bool {
+	return f.line != nil && line == *f.line || f.match != nil && f.match.MatchString(line)
+}
+
+// place is where a new line goes.
+func (f finder) place(t text) int {
+	at := len(t.lines)
+	for i, l := range t.lines {
+		switch {
+		case f.before != nil && f.before.MatchString(l.text):
+			return i
+		case f.after != nil && f.after.MatchString(l.text):
+			at = i + 1
+		}
+	}
+	return at
+}
+
+// put replaces the line that stands for the wanted one, or inserts it.
+func (t text) put(f finder) text {
+	if at := f.find(t); at >= 0 {
+		lines := append([]textLine(nil), t.lines...)
+		if lines[at].text = *f.line; *f.line == "" && lines[at].end == "" {
+			lines[at].end = t.ending() // an empty line at the end is nothing but its newline
+		}
+		return text{t.mark, lines}
+	}
+	at, line := f.place(t), textLine{*f.line, t.ending()}
+	lines := append([]textLine(nil), t.lines[:at]...)
+	if at > 0 && at == len(t.lines) && lines[at-1].end == "" {
+		lines[at-1].end = line.end
+		if *f.line != "" { // the file ended without a newline, and shall again
+			line.end = ""
+		}
+	}
+	lines = append(append(lines, line), t.lines[at:]...)
+	return text{t.mark, lines}
+}
+
+// remove leaves out all lines that f names.
+func (t text) remove(f finder) text {
+	out := text{mark: t.mark}
+	for _, l := range t.lines {
+		if !f.removes(l.text) {
+			out.lines = append(out.lines, l)
+		}
+	}
+	if n, m := len(t.lines), len(out.lines); m > 0 && t.lines[n-1].end == "" && out.lines[m-1].text != "" {
+		out.lines[m-1].end = ""
+	}
+	return out
+}
