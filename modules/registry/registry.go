@@ -4,6 +4,7 @@ package registry
 import (
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/accounts"
+	"github.com/fitout-dev/fitout/modules/applications"
 	"github.com/fitout-dev/fitout/modules/files"
 	"github.com/fitout-dev/fitout/modules/scripts"
 	"github.com/fitout-dev/fitout/modules/settings"
@@ -16,6 +17,7 @@ var Types = []*modules.Type{
 	modules.Define("timezone", settings.Timezones{}),
 	modules.Define("sysctl", settings.Sysctls{}),
 	modules.Define("environment", settings.Environments{}),
+	modules.Define("packages", applications.Packages{}),
 	modules.Define("groups", accounts.Groups{}),
 	modules.Define("users", accounts.Users{}),
 	modules.Define("directories", files.Directories{}),
