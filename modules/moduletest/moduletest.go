@@ -5,7 +5,8 @@
 // A fixture is a txtar archive. Its comment says what it shows. Sections:
 //
 //	want.json          the declaration; an array declares several resources of the type
-//	setup              before that, lines: "mkdir MODE PATH", "chmod MODE PATH", "link TARGET PATH"
+//	setup              before that, lines: "mkdir MODE PATH", "chmod MODE PATH", "link TARGET PATH", "write TEXT PATH";
+//	                   each word may be quoted as in Go: "a\r\nb"
 //	root/PATH          a file of the device before
 //	blob/NAME          a content; in want.json "{{blob NAME}}" is its {"hash","size"}
 //	plan               golden: the operation and changed properties of each resource
@@ -193,7 +194,7 @@ func once(h *host.Host, typ *modules.Type, wants []any) (plan, failed string) {
 
 func setup(t *testing.T, root, script string) {
 	for line := range strings.Lines(script) {
-		f := strings.Fields(line)
+		f := words(t, line)
 		if len(f) == 0 {
 			continue
 		}
@@ -202,7 +203,7 @@ func setup(t *testing.T, root, script string) {
 		}
 		p := filepath.Join(root, f[2])
 		mode, err := strconv.ParseUint(f[1], 8, 32)
-		if f[0] != "link" {
+		if f[0] != "link" && f[0] != "write" {
 			must(t, err)
 		}
 		switch f[0] {
@@ -221,6 +222,9 @@ func setup(t *testing.T, root, script string) {
 				m |= fs.ModeSticky
 			}
 			must(t, os.Chmod(p, m))
+		case "write":
+			must(t, os.MkdirAll(filepath.Dir(p), 0o755))
+			must(t, os.WriteFile(p, []byte(f[1]), 0o644))
 		case "link":
 			must(t, os.MkdirAll(filepath.Dir(p), 0o755))
 			must(t, os.Symlink(f[1], p))
@@ -228,6 +232,21 @@ func setup(t *testing.T, root, script string) {
 			t.Fatalf("setup: %q", line)
 		}
 	}
+}
+
+// words splits a line at spaces; a word may be quoted.
+func words(t *testing.T, line string) (words []string) {
+	for line = strings.TrimSpace(line); line != ""; line = strings.TrimSpace(line) {
+		if quoted, err := strconv.QuotedPrefix(line); err == nil {
+			word, err := strconv.Unquote(quoted)
+			must(t, err)
+			words, line = append(words, word), line[len(quoted):]
+			continue
+		}
+		word, rest, _ := strings.Cut(line, " ")
+		words, line = append(words, word), rest
+	}
+	return words
 }
 
 // tree maps each path below root to what it is.
