@@ -1,0 +1,5 @@
+package lab
+
+type repoServer struct{}
+
+func (*repoServer) close() {}
