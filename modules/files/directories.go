@@ -107,9 +107,9 @@ func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (D
 
 // find is the directory that will be changed, and what is there.
 func (d Directory) find(h *host.Host) (string, host.Info, error) {
-	i, err := h.Lstat(d.Path)
+	i, err := lstat(h, d.Path, d.State == modules.Absent)
 	if err != nil {
-		return d.Path, i, denied(err)
+		return d.Path, i, err
 	}
 	path := d.Path
 	if i.Kind == host.KindLink {
@@ -263,7 +263,7 @@ func (d Directory) remove(h *host.Host) error {
 	}
 	err := h.Remove(d.Path)
 	if names, listErr := h.ReadDir(d.Path); err != nil && listErr == nil && len(names) > 0 {
-		return hint.New(fmt.Errorf("%s: is not empty: %d entries, the first is %s", d.Path, len(names), names[0]), "set recursive: true to remove it with everything in it")
+		return hint.New(fmt.Errorf("%s: is not empty: %s", d.Path, listing(names)), "set recursive: true to remove it with everything in it")
 	}
 	return denied(err)
 }

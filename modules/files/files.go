@@ -88,7 +88,7 @@ func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error)
 		return have, nil
 	}
 	if err != nil {
-		return have, denied(err)
+		return have, err
 	}
 	have.State, have.Kind = "", &i.Kind
 	switch i.Kind {
@@ -126,7 +126,7 @@ func (f File) find(h *host.Host) (string, host.Info, error) {
 			return path, host.Info{}, err
 		}
 	}
-	i, err := h.Lstat(path)
+	i, err := lstat(h, path, f.State == modules.Absent)
 	return path, i, err
 }
 
@@ -139,7 +139,7 @@ func apply(ctx context.Context, h *host.Host, want, have File) error {
 	path, i, err := want.find(h)
 	there := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return denied(err)
+		return err
 	}
 	if there && i.Kind != host.KindFile && i.Kind != host.KindLink {
 		return fmt.Errorf("%s: is a %s", path, i.Kind)

@@ -73,12 +73,12 @@ func (Links) Observe(ctx context.Context, h *host.Host, want Link) (Link, error)
 	if err := want.attributes().supported(h); err != nil {
 		return have, err
 	}
-	i, err := h.Lstat(want.Path)
+	i, err := lstat(h, want.Path, want.State == modules.Absent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return have, nil
 	}
 	if err != nil {
-		return have, denied(err)
+		return have, err
 	}
 	have.State, have.Kind = "", &i.Kind
 	if i.Kind != host.KindLink {
@@ -106,7 +106,7 @@ func (l Link) inTheWay(h *host.Host, kind string) error {
 			return listErr
 		}
 		if len(names) > 0 {
-			return hint.New(fmt.Errorf("%s: is a directory with %d entries, not a link", l.Path, len(names)), "move it away by hand; force: true replaces an empty one only")
+			return hint.New(fmt.Errorf("%s: is a directory, not a link; %s", l.Path, listing(names)), "move it away by hand; force: true replaces an empty one only")
 		}
 		if !l.Force {
 			return hint.New(err, "remove it, or set force: true to replace it")
@@ -124,9 +124,9 @@ func (Links) Apply(ctx context.Context, h *host.Host, want, have Link) (modules.
 	if err != nil && want.State != modules.Absent {
 		return none, err
 	}
-	i, err := h.Lstat(want.Path)
+	i, err := lstat(h, want.Path, want.State == modules.Absent)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return none, denied(err)
+		return none, err
 	}
 	if err == nil && i.Kind != host.KindLink {
 		if err := want.inTheWay(h, i.Kind); err != nil {

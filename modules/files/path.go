@@ -161,6 +161,36 @@ func set(h *host.Host, path string, attr host.Attr) error {
 	return nil
 }
 
+// lstat is the host's, but below a file nothing is missing only: it is in the way.
+func lstat(h *host.Host, path string, absent bool) (host.Info, error) {
+	i, err := h.Lstat(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return i, denied(err)
+	}
+	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		above, statErr := h.Stat(dir)
+		if statErr != nil {
+			continue
+		}
+		if above.Kind == host.KindDirectory {
+			break
+		}
+		if absent {
+			return i, fs.ErrNotExist
+		}
+		return i, hint.New(fmt.Errorf("%s: %s is a file, not a directory", path, filepath.ToSlash(dir)), "move it away, or declare it with state: absent under files")
+	}
+	return i, err
+}
+
+// listing names a few of a directory's entries.
+func listing(names []string) string {
+	if len(names) == 1 {
+		return fmt.Sprintf("it holds %q", names[0])
+	}
+	return fmt.Sprintf("it holds %d entries, the first is %q", len(names), names[0])
+}
+
 // missingParent adds what to do about a folder that isn't there.
 func missingParent(h *host.Host, path string, err error) error {
 	if err == nil {
