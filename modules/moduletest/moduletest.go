@@ -311,7 +311,7 @@ func differences(before, after map[string]string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/fitout-dev/fitout/modules/files"
 	"github.com/fitout-dev/fitout/modules/scripts"
 	"github.com/fitout-dev/fitout/modules/settings"
+	"github.com/fitout-dev/fitout/modules/updates"
 )
 
 // Types are all resource types in the order in which they are applied where no edge says otherwise; deletions go the
@@ -25,6 +26,7 @@ var Types = []*modules.Type{
 	modules.Define("lines", files.Lines{}),
 	modules.Define("links", files.Links{}),
 	modules.Define("commands", scripts.Commands{}),
+	modules.Define("updates", updates.Updates{}),
 }
 
 // Find returns the type with this name, or nil.

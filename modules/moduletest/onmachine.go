@@ -1,0 +1,199 @@
+package moduletest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fitout-dev/fitout/integration/lab"
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+const (
+	onMachine = "FITOUT_TEST_REQUEST" // a file; set where the test's program runs on a machine
+	program   = "/usr/local/lib/fitout-module.test"
+)
+
+// Main runs a package's tests or, on a machine, what the tests ask for there. A package whose types are tested on
+// machines needs:
+//
+//	func TestMain(m *testing.M) { moduletest.Main(m, modules.Define("motd", Motds{})) }
+func Main(m *testing.M, types ...*modules.Type) {
+	if file := os.Getenv(onMachine); file != "" {
+		if err := serve(file, types); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Device is a lab machine on which resource types run as they do in the executor: natively, on its root.
+type Device struct {
+	t    testing.TB
+	M    *lab.Machine
+	root string
+}
+
+// OnMachine puts the current package's tests, built without cgo, on a machine.
+func OnMachine(t testing.TB, m *lab.Machine) *Device {
+	t.Helper()
+	d := &Device{t: t, M: m, root: m.Root()}
+	build := exec.Command("go", "test", "-c", "-o", filepath.Join(d.root, program), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the tests for %s: %v\n%s", m.Name, err, out)
+	}
+	return d
+}
+
+// Report is what became of one resource.
+type Report struct {
+	Op      modules.Op
+	Changes []modules.Change
+	Have    map[string]any // before
+	Error   string         // with its hint, of observing, applying or observing again
+	Reboot  string
+	Again   modules.Op     // what a plan would do afterwards
+	After   map[string]any // what is observed afterwards
+}
+
+type request struct {
+	Type    string
+	Wants   json.RawMessage
+	Plan    bool
+	Timeout time.Duration
+}
+
+// Converge observes, applies what differs and observes again, as the executor does. want is a declaration in JSON, or an
+// array of them.
+func (d *Device) Converge(typ, want string) []Report {
+	d.t.Helper()
+	return d.ask(request{Type: typ, Wants: json.RawMessage(want), Timeout: 10 * time.Minute})
+}
+
+// ConvergeWithin is Converge with another time-out than ten minutes.
+func (d *Device) ConvergeWithin(timeout time.Duration, typ, want string) []Report {
+	d.t.Helper()
+	return d.ask(request{Type: typ, Wants: json.RawMessage(want), Timeout: timeout})
+}
+
+// Plan only observes.
+func (d *Device) Plan(typ, want string) []Report {
+	d.t.Helper()
+	return d.ask(request{Type: typ, Wants: json.RawMessage(want), Plan: true, Timeout: 10 * time.Minute})
+}
+
+func (d *Device) ask(r request) []Report {
+	d.t.Helper()
+	b, err := json.Marshal(r)
+	must(d.t, err)
+	f, err := os.CreateTemp(filepath.Join(d.root, "var/tmp"), "fitout-request-")
+	must(d.t, err)
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	must(d.t, err)
+	must(d.t, f.Close())
+	out, err := d.M.Exec(d.t.Context(), "cd /; "+onMachine+"=/var/tmp/"+filepath.Base(f.Name())+" "+program)
+	if err != nil {
+		d.t.Errorf("on %s: %v\n%s", d.M.Name, err, out)
+		return nil
+	}
+	var reports []Report
+	if err := json.Unmarshal([]byte(out), &reports); err != nil {
+		d.t.Errorf("on %s: %v\n%s", d.M.Name, err, out)
+	}
+	return reports
+}
+
+// serve does on the machine what a request asks for.
+func serve(file string, types []*modules.Type) error {
+	var r request
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(types, func(t *modules.Type) bool { return t.Name == r.Type })
+	if i < 0 {
+		return fmt.Errorf("no type %q among those that Main was given", r.Type)
+	}
+	typ := types[i]
+	if b := strings.TrimSpace(string(r.Wants)); !strings.HasPrefix(b, "[") {
+		r.Wants = json.RawMessage("[" + b + "]")
+	}
+	var each []json.RawMessage
+	if err := json.Unmarshal(r.Wants, &each); err != nil {
+		return err
+	}
+	var wants []any
+	for _, e := range each {
+		w, err := typ.Decode(e)
+		if err != nil {
+			return err
+		}
+		wants = append(wants, w)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.Timeout)
+	defer cancel()
+	return json.NewEncoder(os.Stdout).Encode(converge(ctx, host.New("/"), typ, wants, r.Plan))
+}
+
+func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any, planOnly bool) []Report {
+	reports := make([]Report, len(wants))
+	var todo, haves []any
+	var of []int
+	for i, o := range typ.Observe(ctx, h, wants) {
+		r := &reports[i]
+		if o.Err != nil {
+			r.Error = hint.Text(o.Err)
+			continue
+		}
+		r.Have = typ.Redact(o.Have, nil)
+		r.Op, r.Changes = typ.Diff(wants[i], o.Have, h.Living())
+		if r.Op != modules.Same && !planOnly {
+			todo, haves, of = append(todo, wants[i]), append(haves, o.Have), append(of, i)
+		}
+	}
+	if planOnly {
+		return reports
+	}
+	apply := func(wants, haves []any, of []int) {
+		for j, res := range typ.Apply(ctx, h, wants, haves) {
+			if res.Err != nil {
+				reports[of[j]].Error = hint.Text(res.Err)
+			}
+			reports[of[j]].Reboot = res.Outcome.Reboot
+		}
+		h.Forget()
+	}
+	if typ.Batch() && len(todo) > 0 {
+		apply(todo, haves, of)
+	} else {
+		for i := range todo {
+			apply(todo[i:i+1], []any{typ.Observe(ctx, h, todo[i:i+1])[0].Have}, of[i:i+1])
+		}
+	}
+	for i, o := range typ.Observe(ctx, h, wants) {
+		r := &reports[i]
+		if o.Err != nil {
+			r.Error = strings.TrimSpace(r.Error + "\n" + hint.Text(o.Err))
+			continue
+		}
+		r.After = typ.Redact(o.Have, nil)
+		r.Again, _ = typ.Diff(wants[i], o.Have, h.Living())
+	}
+	return reports
+}
