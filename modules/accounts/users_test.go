@@ -1,0 +1,209 @@
+package accounts
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/google/go-cmp/cmp"
+)
+
+func put(t *testing.T, h *host.Host, path, text string) {
+	t.Helper()
+	p := filepath.Join(h.Root(), path)
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// device is a root with the user bob and some groups.
+func device(t *testing.T) *host.Host {
+	h := host.New(t.TempDir())
+	put(t, h, "/etc/passwd", "root:x:0:0:root:/root:/bin/bash\nbob:x:1000:1000:Bob,Room 7:/home/bob:/bin/bash\n")
+	put(t, h, "/etc/shadow", "root:*:19700:0:99999:7:::\nbob:!$1$abcdefgh$QMdYeI7s/oRSyKn31YiLL/:19700:0:99999:7:::\n")
+	put(t, h, "/etc/group", "root:x:0:\nsudo:x:27:bob\nvideo:x:44:\nbob:x:1000:\n")
+	put(t, h, "/etc/gshadow", "root:*::\nsudo:*::bob\nvideo:*::\nbob:!::\n")
+	return h
+}
+
+func databasesText(h *host.Host) map[string]string {
+	out := map[string]string{}
+	for _, p := range []string{"/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/home/bob/.ssh/authorized_keys"} {
+		if b, err := h.ReadFile(p); err == nil {
+			out[p] = string(b)
+		}
+	}
+	return out
+}
+
+func TestUndoPutsBack(t *testing.T) {
+	freeze(t)
+	ptr := modules.Ptr[string]
+	const keyA, keyB = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0000000000000000000000000000000000000000aa a", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1111111111111111111111111111111111111111bb b"
+	for name, want := range map[string]User{
+		"create":   {Name: "alice", Groups: []string{"sudo"}, Password: ptr("secret"), CreateHome: modules.Ptr(false)},
+		"update":   {Name: "bob", UID: modules.Ptr(1234), FullName: ptr("Robert"), Home: ptr("/srv/bob"), CreateHome: modules.Ptr(false), Shell: ptr("/bin/sh"), Group: ptr("video")},
+		"groups":   {Name: "bob", Groups: []string{"video"}},
+		"exact":    {Name: "bob", Groups: []string{"video"}, GroupsExact: true},
+		"password": {Name: "bob", Password: ptr("new"), Locked: modules.Ptr(false)},
+		"expires":  {Name: "bob", Expires: ptr("2030-01-01")},
+		"keys":     {Name: "bob", SSHKeys: []string{keyA}, SSHKeysExact: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, typ := device(t), modules.Define("users", Users{})
+			put(t, h, "/home/bob/.ssh/authorized_keys", keyB+"\n")
+			before := databasesText(h)
+			have := typ.Observe(t.Context(), h, []any{want})[0]
+			if have.Err != nil {
+				t.Fatal(have.Err)
+			}
+			if r := typ.Apply(t.Context(), h, []any{want}, []any{have.Have})[0]; r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			if cmp.Equal(before, databasesText(h)) {
+				t.Fatal("nothing changed")
+			}
+			h.Forget()
+			back, err := typ.Inverse(want, have.Have)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := typ.Observe(t.Context(), h, []any{back})[0]
+			if r := typ.Apply(t.Context(), h, []any{back}, []any{now.Have})[0]; r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			// The day of the last password change is the day of the undo.
+			after := databasesText(h)
+			after["/etc/shadow"] = strings.ReplaceAll(after["/etc/shadow"], ":20455:", ":19700:")
+			if d := cmp.Diff(before, after); d != "" {
+				t.Errorf("after undo (-before +after):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestUndoOfDeletion(t *testing.T) {
+	h := device(t)
+	want := User{Name: "bob", State: modules.Absent}
+	have, err := Users{}.Observe(t.Context(), h, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Users{}).Apply(t.Context(), h, want, have); err != nil {
+		t.Fatal(err)
+	}
+	back, err := Users{}.Inverse(want, have)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Groups{}).Apply(t.Context(), h, Group{Name: "bob", GID: modules.Ptr(1000)}, Group{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Users{}).Apply(t.Context(), h, back, User{}); err != nil {
+		t.Fatal(err)
+	}
+	h.Forget()
+	again, err := Users{}.Observe(t.Context(), h, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(have, again); d != "" {
+		t.Errorf("(-before +after):\n%s", d)
+	}
+	want.RemoveHome = true
+	if _, err := (Users{}).Inverse(want, have); err == nil {
+		t.Error("a removed home can't come back")
+	}
+}
+
+func TestCheck(t *testing.T) {
+	ptr := modules.Ptr[string]
+	for name, u := range map[string]User{
+		"":                                 {Name: "alice", FullName: ptr("Ålice"), Password: ptr("a:b"), Groups: []string{"Debian-exim"}, Expires: ptr("never")},
+		"user name \"Alice\" is not valid": {Name: "Alice"},
+		"user name \"1st\" is not valid":   {Name: "1st"},
+		"user name \"a:b\" is not valid":   {Name: "a:b"},
+		"user name \"\" is not valid":      {},
+		"user name \"" + strings.Repeat("a", 33) + "\" is not valid": {Name: strings.Repeat("a", 33)},
+		"fullName \"a:b\" must not hold ':'":                         {Name: "a", FullName: ptr("a:b")},
+		"fullName \"B, A\" must not hold ','":                        {Name: "a", FullName: ptr("B, A")},
+		"shell \"/bin/sh\\nx\" must not hold '\\n'":                  {Name: "a", Shell: ptr("/bin/sh\nx")},
+		"home \"home/a\" is not an absolute path":                    {Name: "a", Home: ptr("home/a")},
+		"groups: \"a,b\" is no name of a group":                      {Name: "a", Groups: []string{"a,b"}},
+		"group: \"100\" is no name of a group":                       {Name: "a", Group: ptr("100")},
+		"uid 4294967295 is not valid":                                {Name: "a", UID: modules.Ptr(1<<32 - 1)},
+		"uid -1 is not valid":                                        {Name: "a", UID: modules.Ptr(-1)},
+		"the password is empty: anybody could log on":                {Name: "a", Password: ptr("")},
+		"the password has a line break":                              {Name: "a", Password: ptr("secret\n")},
+		"the password is a locked hash":                              {Name: "a", Password: ptr("!$1$abcdefgh$QMdYeI7s/oRSyKn31YiLL/")},
+		"sshKeys[1] is no line of authorized_keys":                   {Name: "a", SSHKeys: []string{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0000000000000000000000000000000000000000aa", "ssh-ed25519 nothing"}},
+		"expires \"2023-02-29\" is no date":                          {Name: "a", Expires: ptr("2023-02-29")},
+	} {
+		got := ""
+		if err := (Users{}).Check(u); err != nil {
+			got = err.Error()
+		}
+		if got != name {
+			t.Errorf("got %q, want %q", got, name)
+		}
+	}
+}
+
+func TestUnreadableShadow(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root reads everything: shown by TestOnMachine")
+	}
+	h := device(t)
+	if err := os.Chmod(filepath.Join(h.Root(), "etc/shadow"), 0); err != nil {
+		t.Fatal(err)
+	}
+	unprivileged(t, h)
+}
+
+// unprivileged shows what an observer without rights is told.
+func unprivileged(t *testing.T, h *host.Host) {
+	t.Helper()
+	if _, err := (Users{}).Observe(t.Context(), h, User{Name: "bob", Shell: modules.Ptr("/bin/sh")}); err != nil {
+		t.Error(err)
+	}
+	_, err := Users{}.Observe(t.Context(), h, User{Name: "bob", Password: modules.Ptr("secret")})
+	if !errors.Is(err, fs.ErrPermission) || hint.Of(err) == "" || strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v, hint %q", err, hint.Of(err))
+	}
+}
+
+// What is interrupted between two files is finished by the next run, with the same numbers.
+func TestInterruptedCreation(t *testing.T) {
+	freeze(t)
+	want := User{Name: "alice", Groups: []string{"sudo"}, Password: modules.Ptr("secret"), CreateHome: modules.Ptr(false)}
+	whole := device(t)
+	if _, err := (Users{}).Apply(t.Context(), whole, want, User{}); err != nil {
+		t.Fatal(err)
+	}
+	final := databasesText(whole)
+	for _, files := range [][]string{{"/etc/gshadow"}, {"/etc/gshadow", "/etc/group"}, {"/etc/gshadow", "/etc/group", "/etc/shadow"}} {
+		h := device(t)
+		for _, f := range files {
+			put(t, h, f, final[f])
+		}
+		have, err := Users{}.Observe(t.Context(), h, want)
+		if err != nil || have.State != modules.Absent {
+			t.Fatalf("half a user is there: %+v, %v", have, err)
+		}
+		if _, err := (Users{}).Apply(t.Context(), h, want, have); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(final, databasesText(h)); d != "" {
+			t.Errorf("after a crash behind %v (-want +got):\n%s", files, d)
+		}
+	}
+}
