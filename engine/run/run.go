@@ -1,0 +1,278 @@
+// Package run drives devices: it connects, plans, applies and follows, many devices at once.
+//
+//	r := &run.Runner{Parallel: 50, Report: func(e run.Event) { ... }}
+//	p := r.Plan(ctx, devices)
+//	results := r.Apply(ctx, devices, func(p *plan.Plan) bool { return ask(p) })
+//
+// It promises that a device which hangs or dies delays no other: one that is silent gives up its slot. Stop lets every
+// device finish its current resource; cancelling ctx stops at once.
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+	"github.com/fitout-dev/fitout/engine/plan"
+	"github.com/fitout-dev/fitout/engine/profile"
+	"github.com/fitout-dev/fitout/engine/transport"
+	"github.com/fitout-dev/fitout/modules/hint"
+)
+
+// Device is one machine to work on.
+type Device struct {
+	Name    string
+	Address string // as shown to people
+	Profile string
+	// Compile makes its resources, once its facts are known.
+	Compile func(facts map[string]any) (*profile.Compiled, error)
+	// Dial connects to it.
+	Dial   func(ctx context.Context) (transport.Transport, error)
+	Target Target
+}
+
+// Status is what became of a device.
+type Status string
+
+const (
+	Converged   Status = "converged"
+	Changed     Status = "changed"
+	Pending     Status = "pending"
+	Failed      Status = "failed"
+	Unreachable Status = "unreachable"
+	Cancelled   Status = "cancelled"
+)
+
+// Phases of a device's way through a run.
+type Phase string
+
+const (
+	Connecting Phase = "connecting"
+	Observing  Phase = "observing"
+	Planned    Phase = "planned"
+	Applying   Phase = "applying"
+	Silent     Phase = "silent" // nothing was heard for a while; the slot is given up
+	Done       Phase = "done"
+)
+
+// Event is progress, for whoever shows it.
+type Event struct {
+	Device string
+	Phase  Phase
+	Plan   *plan.Device   // with planned
+	Event  *wire.Event    // of the executor, while applying
+	Result *Result        // with done
+	Facts  map[string]any // with observing
+	Log    *wire.Event    // what modules logged while observing
+}
+
+// Result is the end of a device's run.
+type Result struct {
+	Device   string
+	Status   Status
+	Plan     *plan.Device
+	Counts   wire.Counts
+	Reboot   string // why a reboot is needed
+	Err      error
+	NotTried int // resources that were not reached
+	Drifted  bool
+}
+
+// Runner works on devices.
+type Runner struct {
+	ID       string // of the run; "" makes one
+	Parallel int    // how many devices are worked on at once; 0 is 50
+	Only     []string
+	Skip     []string
+	// Expected, if set, is a plan that was made before: a device that is not as it says has drifted, and is refused.
+	Expected *plan.Plan
+	// Report receives progress, one event at a time.
+	Report func(Event)
+	// Quiet is how long a device may be silent before it gives up its slot, and Lost before it is given up. 0: 15 s, 3 min.
+	Quiet, Lost time.Duration
+
+	mu        sync.Mutex
+	reporting sync.Mutex
+	stopped   bool
+	live      map[*worker]bool
+	slots     chan struct{}
+}
+
+// NewID names a run: by its time, so that names sort, and by chance.
+func NewID() string {
+	var b [3]byte
+	rand.Read(b[:])
+	return time.Now().UTC().Format("20060102-150405") + "-" + hex.EncodeToString(b[:])
+}
+
+func (r *Runner) begin() {
+	if r.ID == "" {
+		r.ID = NewID()
+	}
+	if r.Parallel <= 0 {
+		r.Parallel = 50
+	}
+	if r.Quiet == 0 {
+		r.Quiet = 15 * time.Second
+	}
+	if r.Lost == 0 {
+		r.Lost = 3 * time.Minute
+	}
+	r.slots, r.live = make(chan struct{}, r.Parallel), map[*worker]bool{}
+}
+
+func (r *Runner) report(e Event) {
+	if r.Report != nil {
+		r.reporting.Lock()
+		defer r.reporting.Unlock()
+		r.Report(e)
+	}
+}
+
+// Stop lets each device finish the resource it is at, and begins no other.
+func (r *Runner) Stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+	for w := range r.live {
+		w.cancel()
+	}
+}
+
+func (r *Runner) isStopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
+}
+
+// each works on all devices at once, as far as there are slots.
+func (r *Runner) each(ctx context.Context, ws []*worker, do func(context.Context, *worker)) {
+	var wg sync.WaitGroup
+	for _, w := range ws {
+		if !w.acquire(ctx) {
+			continue
+		}
+		wg.Go(func() {
+			defer w.release()
+			do(ctx, w)
+		})
+	}
+	wg.Wait()
+}
+
+func (r *Runner) workers(devices []Device) []*worker {
+	ws := make([]*worker, len(devices))
+	for i := range devices {
+		ws[i] = &worker{r: r, d: devices[i], res: Result{Device: devices[i].Name, Status: Cancelled}}
+	}
+	return ws
+}
+
+// Plan observes all devices and changes nothing.
+func (r *Runner) Plan(ctx context.Context, devices []Device) []Result {
+	r.begin()
+	ws := r.workers(devices)
+	r.each(ctx, ws, func(ctx context.Context, w *worker) {
+		w.prepare(ctx)
+		w.hangUp()
+		w.done()
+	})
+	return results(ws)
+}
+
+// Apply brings all devices to their state. With confirm, everything is planned and shown before anything changes; it gets
+// the results so far, and nothing is changed if it returns false. Without, each device goes on as soon as its plan stands.
+func (r *Runner) Apply(ctx context.Context, devices []Device, confirm func([]Result) bool) []Result {
+	r.begin()
+	ws := r.workers(devices)
+	if confirm == nil {
+		r.each(ctx, ws, func(ctx context.Context, w *worker) {
+			if w.prepare(ctx) {
+				w.perform(ctx)
+			}
+			w.hangUp()
+			w.done()
+		})
+		return results(ws)
+	}
+	keep := len(devices) <= r.Parallel // otherwise the connections would wait for one another
+	r.each(ctx, ws, func(ctx context.Context, w *worker) {
+		if !w.prepare(ctx) || !keep {
+			w.hangUp()
+		}
+	})
+	defer func() {
+		for _, w := range ws {
+			w.hangUp()
+		}
+	}()
+	todo := slices.DeleteFunc(slices.Clone(ws), func(w *worker) bool { return w.res.Status != Pending })
+	if ctx.Err() == nil && !r.isStopped() && (len(todo) == 0 || confirm(results(ws))) {
+		for _, w := range todo {
+			w.res.Status = Cancelled
+		}
+		r.each(ctx, todo, func(ctx context.Context, w *worker) {
+			if w.reconnect(ctx) {
+				w.perform(ctx)
+			}
+			w.hangUp()
+		})
+	}
+	for _, w := range ws {
+		w.done()
+	}
+	return results(ws)
+}
+
+func results(ws []*worker) []Result {
+	out := make([]Result, len(ws))
+	for i, w := range ws {
+		out[i] = w.res
+	}
+	return out
+}
+
+// me is who holds a device's lock.
+func me() (h wire.Holder) {
+	h.Since = time.Now().UTC()
+	if u, err := user.Current(); err == nil {
+		h.Who = u.Username
+	}
+	h.From, _ = os.Hostname()
+	return h
+}
+
+// Describe turns the error of a device into what people need: a refusal that names the holder, for example.
+func describe(f *wire.Failed) error {
+	err := errors.New(f.Error)
+	switch {
+	case f.Kind == wire.Locked && f.Holder != nil:
+		h := f.Holder
+		return hint.New(fmt.Errorf("run %s of %s from %s is under way since %s", h.Run, h.Who, h.From, h.Since.Local().Format("15:04:05")),
+			"wait for it to end, then run this again")
+	case f.Kind == wire.Drift:
+		for i, o := range f.Drift {
+			if i == 5 {
+				err = fmt.Errorf("%w; and %d more", err, len(f.Drift)-i)
+				break
+			}
+			sep := ": "
+			if i > 0 {
+				sep = ", "
+			}
+			err = fmt.Errorf("%w%s%s", err, sep, o.Address)
+		}
+		return hint.New(err, "somebody changed it meanwhile; plan again")
+	case f.Hint != "":
+		return hint.New(err, "%s", f.Hint)
+	}
+	return err
+}

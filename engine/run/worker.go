@@ -1,0 +1,441 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+	"github.com/fitout-dev/fitout/engine/plan"
+	"github.com/fitout-dev/fitout/engine/profile"
+	"github.com/fitout-dev/fitout/engine/transport"
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+)
+
+// patience is how long connecting may take before the slot goes to another device.
+const patience = 2 * time.Second
+
+// worker takes one device through a run.
+type worker struct {
+	r   *Runner
+	d   Device
+	res Result
+
+	mu      sync.Mutex
+	slot    bool // held
+	session *session
+	running bool
+
+	transport transport.Transport
+	compiled  *profile.Compiled
+	resources []profile.Resource
+	observed  *wire.Observed
+}
+
+// acquire waits for a slot. It is false when the run is over before there was one.
+func (w *worker) acquire(ctx context.Context) bool {
+	if w.r.isStopped() || ctx.Err() != nil {
+		return false
+	}
+	select {
+	case w.r.slots <- struct{}{}:
+		w.mu.Lock()
+		w.slot = true
+		w.mu.Unlock()
+		return !w.r.isStopped() || func() bool { w.release(); return false }()
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// release gives the slot up; it may be called more than once.
+func (w *worker) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.slot {
+		w.slot = false
+		<-w.r.slots
+	}
+}
+
+func (w *worker) fail(err error) bool {
+	w.res.Err, w.res.Status = err, Failed
+	if te, ok := errors.AsType[*transport.Error](err); ok && te.Kind != transport.Elevation {
+		w.res.Status = Unreachable
+	}
+	if errors.Is(err, context.Canceled) {
+		w.res.Status, w.res.Err = Cancelled, nil
+	}
+	if w.res.Plan == nil {
+		w.res.Plan = &plan.Device{Name: w.d.Name, Address: w.d.Address, Profile: w.d.Profile}
+	}
+	if w.res.Err != nil {
+		w.res.Plan.Error, w.res.Plan.Hint = w.res.Err.Error(), hint.Of(w.res.Err)
+	}
+	return false
+}
+
+func (w *worker) done() { w.r.report(Event{Device: w.d.Name, Phase: Done, Result: &w.res}) }
+
+// connect opens a session. A device that is slow to answer lets others go first.
+func (w *worker) connect(ctx context.Context) error {
+	w.r.report(Event{Device: w.d.Name, Phase: Connecting})
+	impatient := time.AfterFunc(patience, w.release)
+	defer impatient.Stop()
+	t, err := w.d.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := open(ctx, t, w.d.Target)
+	if err != nil {
+		t.Close()
+		return err
+	}
+	w.mu.Lock()
+	w.transport, w.session = t, s
+	w.mu.Unlock()
+	return nil
+}
+
+func (w *worker) hangUp() {
+	w.mu.Lock()
+	s, t := w.session, w.transport
+	w.session, w.transport = nil, nil
+	w.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+	if t != nil {
+		t.Close()
+	}
+}
+
+// prepare connects, compiles and observes. It is true when there is something to do and nothing against doing it.
+func (w *worker) prepare(ctx context.Context) bool {
+	if err := w.connect(ctx); err != nil {
+		return w.fail(err)
+	}
+	w.r.report(Event{Device: w.d.Name, Phase: Observing, Facts: w.session.Hello.Facts})
+	compiled, err := w.d.Compile(w.session.Hello.Facts)
+	if err != nil {
+		return w.fail(err)
+	}
+	w.compiled, w.resources = compiled, pick(compiled.Resources, w.r.Only, w.r.Skip)
+	if bad := unmatched(append(w.r.Only[:len(w.r.Only):len(w.r.Only)], w.r.Skip...), compiled.Resources); len(bad) > 0 {
+		return w.fail(hint.New(fmt.Errorf("no resource or type %s in this profile", strings.Join(bad, ", ")), "`fitout plan` shows the addresses"))
+	}
+	observed, err := w.observe(ctx)
+	if err != nil {
+		return w.fail(err)
+	}
+	w.observed = observed
+	p := plan.Make(w.d.Name, w.d.Address, w.resources, compiled.Blobs, observed)
+	p.Profile = w.d.Profile
+	w.res.Plan = &p
+	w.res.Reboot = observed.Reboot
+	count := p.Count()
+	w.res.Counts = wire.Counts{Unchanged: count.Same, Skipped: count.Skip, Failed: count.Errors}
+	w.r.report(Event{Device: w.d.Name, Phase: Planned, Plan: &p})
+	if w.r.Expected != nil {
+		if err := drifted(w.r.Expected, &p); err != nil {
+			w.res.Drifted = true
+			return w.fail(err)
+		}
+	}
+	switch {
+	case count.Pending() > 0:
+		w.res.Status = Pending
+		return true
+	case count.Errors > 0:
+		return w.fail(planErrors(&p))
+	}
+	w.res.Status = Converged
+	return false
+}
+
+// planErrors sums up what could not be observed.
+func planErrors(p *plan.Device) error {
+	for _, r := range p.Resources {
+		if r.Error != "" {
+			err := fmt.Errorf("%s: %s: %s", r.Position, r.Address, r.Error)
+			if n := p.Count().Errors; n > 1 {
+				err = fmt.Errorf("%w (and %d more)", err, n-1)
+			}
+			if r.Hint != "" {
+				return hint.New(err, "%s", r.Hint)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// drifted compares a device with the plan that was made before.
+func drifted(expected *plan.Plan, now *plan.Device) error {
+	for i := range expected.Devices {
+		if expected.Devices[i].Name != now.Name {
+			continue
+		}
+		was := map[string]plan.Resource{}
+		for _, r := range expected.Devices[i].Resources {
+			was[r.Address] = r
+		}
+		var other, declared []string
+		for _, r := range now.Resources {
+			old, ok := was[r.Address]
+			switch {
+			case !ok || old.Shape != r.Shape:
+				declared = append(declared, r.Address)
+			case old.Digest != r.Digest || old.Error != r.Error:
+				other = append(other, r.Address)
+			}
+			delete(was, r.Address)
+		}
+		for a := range was {
+			declared = append(declared, a)
+		}
+		if len(declared) > 0 {
+			return hint.New(fmt.Errorf("what is declared is no longer what the plan was made of: %s", some(declared)), "plan again")
+		}
+		if len(other) > 0 {
+			return hint.New(fmt.Errorf("the device has drifted since the plan was made: %s", some(other)), "see what changed with a new `fitout plan`, then apply that")
+		}
+		return nil
+	}
+	return hint.New(errors.New("the plan has nothing for this device"), "plan again")
+}
+
+func some(list []string) string {
+	if len(list) > 5 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:5], ", "), len(list)-5)
+	}
+	return strings.Join(list, ", ")
+}
+
+func (w *worker) observe(ctx context.Context) (*wire.Observed, error) {
+	rs, err := onWire(w.resources)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.session.conn.Send(wire.Message{Observe: &wire.Observe{Resources: rs, Secrets: w.compiled.Secrets}}); err != nil {
+		return nil, w.session.lost()
+	}
+	for {
+		m, err := w.await(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case m.Failed != nil:
+			return nil, describe(m.Failed)
+		case m.Event != nil:
+			w.r.report(Event{Device: w.d.Name, Phase: Observing, Log: m.Event})
+		case m.Observed != nil && len(m.Observed.Observations) != len(rs):
+			return nil, &transport.Error{Kind: transport.Protocol, Err: errors.New("the executor observed the wrong number of resources")}
+		case m.Observed != nil:
+			return m.Observed, nil
+		}
+	}
+}
+
+// await is the session's next message. While nothing is heard, the slot goes to another device, and in the end the device
+// is given up.
+func (w *worker) await(ctx context.Context) (wire.Message, error) {
+	for {
+		wait, cancel := context.WithTimeoutCause(ctx, w.r.Quiet, errQuiet)
+		m, err := w.session.next(wait)
+		cancel()
+		if !errors.Is(err, errQuiet) {
+			return m, err
+		}
+		silence := w.session.silence()
+		if silence >= w.r.Quiet {
+			w.release()
+			w.r.report(Event{Device: w.d.Name, Phase: Silent})
+		}
+		if silence >= w.r.Lost {
+			return m, &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("no sign of life for %s", silence.Round(time.Second))}
+		}
+	}
+}
+
+var errQuiet = errors.New("nothing was heard")
+
+// reconnect makes sure of a session after the plan was shown, maybe long ago, and that the plan still holds.
+func (w *worker) reconnect(ctx context.Context) bool {
+	if w.session != nil {
+		if w.alive() {
+			return true
+		}
+		w.hangUp()
+	}
+	before := plan.Plan{Devices: []plan.Device{*w.res.Plan}}
+	if !w.prepare(ctx) {
+		return false
+	}
+	if err := drifted(&before, w.res.Plan); err != nil {
+		w.res.Drifted = true
+		return w.fail(err)
+	}
+	return true
+}
+
+func (w *worker) alive() bool {
+	select {
+	case _, ok := <-w.session.in:
+		return ok
+	default:
+		return w.session.silence() < w.r.Quiet
+	}
+}
+
+// cancel asks the executor to stop after its current resource.
+func (w *worker) cancel() {
+	w.mu.Lock()
+	s, running := w.session, w.running
+	w.mu.Unlock()
+	if s != nil && running {
+		go s.conn.Send(wire.Message{Cancel: &wire.Cancel{}})
+	}
+}
+
+// perform sends what the device lacks and one run document, and follows the events.
+func (w *worker) perform(ctx context.Context) {
+	w.r.report(Event{Device: w.d.Name, Phase: Applying})
+	for _, hash := range w.observed.Missing {
+		if err := w.send(hash); err != nil {
+			w.fail(err)
+			return
+		}
+	}
+	rs, err := onWire(w.resources)
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	doc := &wire.Document{ID: w.r.ID, Holder: me(), Resources: rs, Secrets: w.compiled.Secrets, Expect: map[string]string{}}
+	doc.Holder.Run = doc.ID
+	for _, o := range w.observed.Observations {
+		if o.Error == "" && o.Op != modules.Skip {
+			doc.Expect[o.Address] = o.Digest
+		}
+	}
+	if !w.startRunning() {
+		w.res.Status = Cancelled
+		return
+	}
+	defer w.stopRunning()
+	if err := w.session.conn.Send(wire.Message{Run: doc}); err != nil {
+		w.fail(w.session.lost())
+		return
+	}
+	w.follow(ctx)
+}
+
+func (w *worker) startRunning() bool {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	if w.r.stopped {
+		return false
+	}
+	w.r.live[w] = true
+	w.mu.Lock()
+	w.running = true
+	w.mu.Unlock()
+	return true
+}
+
+func (w *worker) stopRunning() {
+	w.r.mu.Lock()
+	delete(w.r.live, w)
+	w.r.mu.Unlock()
+	w.mu.Lock()
+	w.running = false
+	w.mu.Unlock()
+}
+
+func (w *worker) send(hash string) error {
+	c, ok := w.compiled.Blobs[hash]
+	if !ok {
+		return fmt.Errorf("the device asks for content %.12s, which no resource has", hash)
+	}
+	f, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return w.session.conn.SendBlob(wire.Blob{Hash: hash, Size: c.Size, Secret: c.Secret}, f)
+}
+
+// follow reports the run's events to their end.
+func (w *worker) follow(ctx context.Context) {
+	var first *wire.Event
+	for {
+		m, err := w.await(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			w.session.conn.Send(wire.Message{Cancel: &wire.Cancel{Now: true}})
+			w.res.Status = Cancelled
+			return
+		case err != nil:
+			w.fail(err)
+			return
+		case m.Failed != nil:
+			w.res.Drifted = m.Failed.Kind == wire.Drift
+			w.fail(describe(m.Failed))
+			return
+		case m.Event == nil:
+			continue
+		}
+		e := m.Event
+		if e.Type == wire.Resolved && e.Status == wire.FailedStatus && first == nil {
+			first = e
+		}
+		if e.Type == wire.Finished {
+			w.finished(e, first)
+		}
+		w.r.report(Event{Device: w.d.Name, Phase: Applying, Event: e})
+		if e.Type == wire.Finished {
+			return
+		}
+	}
+}
+
+func (w *worker) finished(e, first *wire.Event) {
+	if e.Counts != nil {
+		w.res.Counts = *e.Counts
+	}
+	if e.Reboot != "" {
+		w.res.Reboot = e.Reboot
+	}
+	w.res.NotTried = w.res.Counts.Cancelled
+	switch c := w.res.Counts; {
+	case c.Failed > 0 && first != nil:
+		err := fmt.Errorf("%s: %s: %s", w.position(first.Address), first.Address, first.Error)
+		if c.Failed > 1 {
+			err = fmt.Errorf("%w (and %d more)", err, c.Failed-1)
+		}
+		if first.Hint != "" {
+			err = hint.New(err, "%s", first.Hint)
+		}
+		w.res.Err, w.res.Status = err, Failed
+	case c.Cancelled > 0:
+		w.res.Status = Cancelled
+	case c.Changed > 0:
+		w.res.Status = Changed
+	default:
+		w.res.Status = Converged
+	}
+}
+
+func (w *worker) position(address string) string {
+	for _, r := range w.resources {
+		if r.Address == address {
+			return r.Position.String()
+		}
+	}
+	return w.d.Profile
+}
