@@ -35,13 +35,21 @@ var (
 
 // Transport starts programs on this machine.
 type Transport struct {
+	dir string
+	env []string
+
 	mu      sync.Mutex
 	closed  bool
 	running map[*process]bool
 }
 
 // New returns the transport to this machine. It can't fail.
-func New() *Transport { return &Transport{running: map[*process]bool{}} }
+func New() *Transport { return NewWith("", nil) }
+
+// NewWith is New with the folder that programs start in and with what is added to their environment (NAME=value).
+func NewWith(dir string, env []string) *Transport {
+	return &Transport{dir: dir, env: env, running: map[*process]bool{}}
+}
 
 // User is who programs run as.
 func (t *Transport) User() string {
@@ -68,6 +76,10 @@ func (t *Transport) StartWith(ctx context.Context, line string, o transport.Star
 	p := &process{
 		cmd: shell(line), stderr: transport.Tail{Also: o.Stderr},
 		read: make(chan struct{}), killed: make(chan struct{}), done: make(chan struct{}),
+	}
+	p.cmd.Dir = t.dir
+	if len(t.env) > 0 {
+		p.cmd.Env = append(os.Environ(), t.env...)
 	}
 	if err := p.start(o.Terminal); err != nil {
 		return nil, &transport.Error{Err: hint.New(fmt.Errorf("starting %s: %w", p.cmd.Path, err), "check this machine's limits of processes and open files")}

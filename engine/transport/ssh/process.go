@@ -44,7 +44,16 @@ func (t *Transport) StartWith(ctx context.Context, line string, o transport.Star
 	}
 	p := newProcess(t, ch, reqs, o.Stderr)
 	stop := context.AfterFunc(ctx, func() { p.end(context.Cause(ctx)) })
-	go func() { <-p.done; stop() }()
+	t.mu.Lock()
+	t.running[p] = true
+	t.mu.Unlock()
+	go func() {
+		<-p.done
+		stop()
+		t.mu.Lock()
+		delete(t.running, p)
+		t.mu.Unlock()
+	}()
 	return p, nil
 }
 
@@ -122,6 +131,7 @@ type process struct {
 	ch     gossh.Channel
 	stdin  *stdin
 	stdout *io.PipeReader
+	pipe   *io.PipeWriter // to stdout
 	stderr transport.Tail
 
 	exit   transport.Exit
@@ -135,7 +145,7 @@ type process struct {
 
 func newProcess(t *Transport, ch gossh.Channel, reqs <-chan *gossh.Request, stderr io.Writer) *process {
 	r, w := io.Pipe()
-	p := &process{t: t, ch: ch, stdout: r, stderr: transport.Tail{Also: stderr}, killed: make(chan struct{}), done: make(chan struct{})}
+	p := &process{t: t, ch: ch, stdout: r, pipe: w, stderr: transport.Tail{Also: stderr}, killed: make(chan struct{}), done: make(chan struct{})}
 	p.stdin = &stdin{p: p, in: make(chan []byte), out: make(chan error)}
 	go p.stdin.run()
 	var reading sync.WaitGroup
@@ -236,12 +246,16 @@ func (p *process) end(cause error) {
 	p.killOnce.Do(func() {
 		p.cause = cause
 		close(p.killed)
-		p.stdout.CloseWithError(io.EOF)
+		p.pipe.CloseWithError(io.EOF)
 		go func() { // a dead connection takes its time
-			p.ch.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"KILL"}))
+			p.sendKill()
 			p.ch.Close()
 		}()
 	})
+}
+
+func (p *process) sendKill() {
+	p.ch.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"KILL"}))
 }
 
 // stdin writes in a goroutine of its own, from a buffer of its own.

@@ -16,6 +16,8 @@ package ssh
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,10 +70,13 @@ type Transport struct {
 	pinging  atomic.Bool
 	done     chan struct{} // the connection has ended
 	via      *Transport
+
+	mu      sync.Mutex
+	running map[*process]bool
 }
 
 func newTransport(h *hop, client *gossh.Client, w *wire, via *jump, heartbeat time.Duration) *Transport {
-	t := &Transport{hop: h, client: client, wire: w, release: func() {}, done: make(chan struct{})}
+	t := &Transport{hop: h, client: client, wire: w, release: func() {}, done: make(chan struct{}), running: map[*process]bool{}}
 	if via != nil {
 		t.via = via.t
 		t.release = sync.OnceFunc(via.release)
@@ -93,10 +98,38 @@ func (t *Transport) Address() string { return t.hop.address() }
 
 // Close ends the connection and all programs on it.
 func (t *Transport) Close() error {
-	t.isClosed.Store(true)
+	if t.isClosed.Swap(true) {
+		return nil
+	}
+	t.killAll()
 	t.client.Close()
 	t.release()
 	return nil
+}
+
+// killAll ends the running programs, as far as that takes no time: a server that loses the connection does not.
+func (t *Transport) killAll() {
+	t.mu.Lock()
+	running := slices.Collect(maps.Keys(t.running))
+	t.mu.Unlock()
+	if len(running) == 0 {
+		return
+	}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for _, p := range running {
+			p.sendKill()
+		}
+	}()
+	select {
+	case <-sent:
+	case <-t.done:
+	case <-time.After(killGrace):
+	}
+	for _, p := range running {
+		p.pipe.CloseWithError(t.lost())
+	}
 }
 
 // watch asks a silent peer for a sign of life, and closes the connection where none comes. All that is read counts: on a
