@@ -1,0 +1,318 @@
+// Package store remembers what was done: runs, what became of each device, every event. It is one SQLite file that
+// several fitout processes use at once.
+//
+//	s, err := store.Open(path)
+//	err = s.Begin(store.Run{ID: id, Command: "apply", Who: "ann"})
+//	err = s.AddEvents(id, "lt-042", events)
+//	err = s.Finish(id, results)
+//
+// It holds no secret: what comes from a device was scrubbed there.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+	"github.com/fitout-dev/fitout/modules/hint"
+	_ "modernc.org/sqlite" // the driver
+)
+
+// Store is an open file. It is safe for concurrent use.
+type Store struct{ db *sql.DB }
+
+// Run is one run of a command over devices.
+type Run struct {
+	ID       string    `json:"id"`
+	Command  string    `json:"command"` // apply, plan
+	Who      string    `json:"who"`
+	From     string    `json:"from"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished,omitzero"` // zero: not known to have ended
+	Devices  []Device  `json:"devices"`
+}
+
+// Device is what became of a device in a run.
+type Device struct {
+	Name    string      `json:"name"`
+	Address string      `json:"address,omitempty"`
+	Profile string      `json:"profile,omitempty"`
+	Status  string      `json:"status"`
+	Counts  wire.Counts `json:"counts"`
+	Error   string      `json:"error,omitempty"`
+	Reboot  string      `json:"reboot,omitempty"`
+}
+
+const schema = `
+CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, command TEXT NOT NULL, who TEXT NOT NULL, origin TEXT NOT NULL, started INTEGER NOT NULL, finished INTEGER);
+CREATE TABLE IF NOT EXISTS devices (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, name TEXT NOT NULL, position INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (run, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, device TEXT NOT NULL, n INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (run, device, n)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (device TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 1;`
+
+const version = 1
+
+// Open opens the store, making it where it is missing.
+func Open(path string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	// WAL lets readers and a writer work side by side; a writer waits for another instead of failing.
+	pragmas := "?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)&_txlock=immediate"
+	db, err := sql.Open("sqlite", "file:"+strings.NewReplacer("?", "%3f", "#", "%23", "%", "%25").Replace(path)+pragmas)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1) // SQLite has one writer; waiting here is cheaper than there
+	s := &Store{db}
+	if err := s.migrate(); err != nil {
+		db.Close()
+		return nil, hint.New(fmt.Errorf("open %s: %w", path, err), "move that file away to begin with an empty history; no device needs it")
+	}
+	os.Chmod(path, 0o600)
+	return s, nil
+}
+
+func (s *Store) migrate() error {
+	var v int
+	if err := s.db.QueryRow("PRAGMA user_version").Scan(&v); err != nil {
+		return err
+	}
+	switch {
+	case v == version:
+		return nil
+	case v > version:
+		return fmt.Errorf("it was made by a newer fitout (version %d)", v)
+	}
+	return s.write(func(tx *sql.Tx) error {
+		_, err := tx.Exec(schema)
+		return err
+	})
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return s.db.Close() }
+
+func (s *Store) write(do func(*sql.Tx) error) error {
+	tx, err := s.db.BeginTx(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// Begin records that a run begins.
+func (s *Store) Begin(r Run) error {
+	return s.write(func(tx *sql.Tx) error {
+		if _, err := tx.Exec("INSERT INTO runs (id, command, who, origin, started) VALUES (?,?,?,?,?)", r.ID, r.Command, r.Who, r.From, r.Started.UnixNano()); err != nil {
+			return err
+		}
+		return putDevices(tx, r.ID, r.Devices)
+	})
+}
+
+// Finish records how a run ended. Devices replace those of the same name.
+func (s *Store) Finish(run string, at time.Time, devices []Device) error {
+	return s.write(func(tx *sql.Tx) error {
+		if _, err := tx.Exec("UPDATE runs SET finished=? WHERE id=?", at.UnixNano(), run); err != nil {
+			return err
+		}
+		return putDevices(tx, run, devices)
+	})
+}
+
+func putDevices(tx *sql.Tx, run string, devices []Device) error {
+	for i, d := range devices {
+		b, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec("INSERT OR REPLACE INTO devices (run, name, position, data) VALUES (?,?,?,?)", run, d.Name, i, string(b)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AddEvents records what happened on a device. An event that is there already is left alone.
+func (s *Store) AddEvents(run, device string, events []wire.Event) error {
+	return s.write(func(tx *sql.Tx) error {
+		for _, e := range events {
+			b, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec("INSERT OR IGNORE INTO events (run, device, n, data) VALUES (?,?,?,?)", run, device, e.N, string(b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Runs lists the last n runs, the newest first.
+func (s *Store) Runs(n int) ([]Run, error) {
+	rows, err := s.db.Query("SELECT id, command, who, origin, started, finished FROM runs ORDER BY started DESC LIMIT ?", n)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var runs []Run
+	for rows.Next() {
+		r, err := scan(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i := range runs {
+		if runs[i].Devices, err = s.devices(runs[i].ID); err != nil {
+			return nil, err
+		}
+	}
+	return runs, nil
+}
+
+func scan(scan func(...any) error) (r Run, err error) {
+	var started int64
+	var finished sql.NullInt64
+	if err = scan(&r.ID, &r.Command, &r.Who, &r.From, &started, &finished); err != nil {
+		return r, err
+	}
+	r.Started = time.Unix(0, started).UTC()
+	if finished.Valid {
+		r.Finished = time.Unix(0, finished.Int64).UTC()
+	}
+	return r, nil
+}
+
+// Find returns the run with this ID, or the only one whose ID begins or ends so. "" and "last" are the newest.
+func (s *Store) Find(id string) (Run, error) {
+	query, args := "SELECT id, command, who, origin, started, finished FROM runs WHERE id LIKE ? ESCAPE '!' OR id LIKE ? ESCAPE '!' ORDER BY started DESC LIMIT 2", []any{like(id) + "%", "%" + like(id)}
+	if id == "" || id == "last" {
+		query, args = "SELECT id, command, who, origin, started, finished FROM runs ORDER BY started DESC LIMIT 1", nil
+	}
+	rows, err := s.db.Query(query, args...)
+	if err != nil {
+		return Run{}, err
+	}
+	defer rows.Close()
+	var found []Run
+	for rows.Next() {
+		r, err := scan(rows.Scan)
+		if err != nil {
+			return r, err
+		}
+		if r.ID == id {
+			found = []Run{r}
+			break
+		}
+		found = append(found, r)
+	}
+	rows.Close()
+	switch {
+	case len(found) == 0:
+		return Run{}, hint.New(fmt.Errorf("no run %q is known here", id), "`fitout runs` lists them")
+	case len(found) > 1:
+		return Run{}, hint.New(fmt.Errorf("several runs match %q", id), "give more of the run's id")
+	}
+	found[0].Devices, err = s.devices(found[0].ID)
+	return found[0], err
+}
+
+func like(s string) string {
+	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(s)
+}
+
+func (s *Store) devices(run string) ([]Device, error) {
+	rows, err := s.db.Query("SELECT data FROM devices WHERE run=? ORDER BY position", run)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Device
+	for rows.Next() {
+		var b string
+		var d Device
+		if err := rows.Scan(&b); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(b), &d); err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, rows.Err()
+}
+
+// Events returns what happened on a device in a run.
+func (s *Store) Events(run, device string) ([]wire.Event, error) {
+	rows, err := s.db.Query("SELECT data FROM events WHERE run=? AND device=? ORDER BY n", run, device)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []wire.Event
+	for rows.Next() {
+		var b string
+		var e wire.Event
+		if err := rows.Scan(&b); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(b), &e); err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
+// SetFacts keeps what devices were last time.
+func (s *Store) SetFacts(facts map[string]map[string]any) error {
+	return s.write(func(tx *sql.Tx) error {
+		for device, f := range facts {
+			b, err := json.Marshal(f)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec("INSERT OR REPLACE INTO facts (device, data) VALUES (?,?)", device, string(b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Facts returns what devices were last time, by name.
+func (s *Store) Facts() (map[string]map[string]any, error) {
+	rows, err := s.db.Query("SELECT device, data FROM facts")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]map[string]any{}
+	for rows.Next() {
+		var name, b string
+		var f map[string]any
+		if err := rows.Scan(&name, &b); err != nil {
+			return nil, err
+		}
+		if json.Unmarshal([]byte(b), &f) == nil {
+			out[name] = f
+		}
+	}
+	return out, rows.Err()
+}
