@@ -15,11 +15,7 @@ import (
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
-const (
-	// killGrace is how long Wait goes on waiting for a program that was killed.
-	killGrace = 500 * time.Millisecond
-	chunk     = 32 << 10 // one SSH packet
-)
+const chunk = 32 << 10 // one SSH packet
 
 // Start runs cmd's line in the user's shell.
 func (t *Transport) Start(ctx context.Context, cmd transport.Command) (transport.Process, error) {
@@ -28,6 +24,10 @@ func (t *Transport) Start(ctx context.Context, cmd transport.Command) (transport
 
 // StartWith is Start with options.
 func (t *Transport) StartWith(ctx context.Context, line string, o transport.StartOptions) (transport.Process, error) {
+	root := t.hop.user == "root" && !o.Terminal
+	if root {
+		line = tellPID + line
+	}
 	ch, reqs, err := t.open(ctx, func(ch gossh.Channel) error {
 		if o.Terminal {
 			// Not waited for: where it is refused, the program says so.
@@ -42,7 +42,7 @@ func (t *Transport) StartWith(ctx context.Context, line string, o transport.Star
 	if err != nil {
 		return nil, err
 	}
-	p := newProcess(t, ch, reqs, o.Stderr)
+	p := newProcess(t, ch, reqs, o.Stderr, root)
 	stop := context.AfterFunc(ctx, func() { p.end(context.Cause(ctx)) })
 	t.mu.Lock()
 	t.running[p] = true
@@ -133,6 +133,7 @@ type process struct {
 	stdout *io.PipeReader
 	pipe   *io.PipeWriter // to stdout
 	stderr transport.Tail
+	pid    *pidFilter // nil where the shell doesn't tell it
 
 	exit   transport.Exit
 	exited bool // the device has told how the program ended
@@ -143,13 +144,18 @@ type process struct {
 	done     chan struct{} // the channel has ended and everything was read
 }
 
-func newProcess(t *Transport, ch gossh.Channel, reqs <-chan *gossh.Request, stderr io.Writer) *process {
+func newProcess(t *Transport, ch gossh.Channel, reqs <-chan *gossh.Request, stderr io.Writer, tellsPID bool) *process {
 	r, w := io.Pipe()
 	p := &process{t: t, ch: ch, stdout: r, pipe: w, stderr: transport.Tail{Also: stderr}, killed: make(chan struct{}), done: make(chan struct{})}
 	p.stdin = &stdin{p: p, in: make(chan []byte), out: make(chan error)}
 	go p.stdin.run()
 	var reading sync.WaitGroup
-	reading.Go(func() { io.Copy(&p.stderr, p.ch.Stderr()) })
+	if tellsPID {
+		p.pid = newPIDFilter(&p.stderr)
+		reading.Go(func() { io.Copy(p.pid, p.ch.Stderr()); p.pid.flush() })
+	} else {
+		reading.Go(func() { io.Copy(&p.stderr, p.ch.Stderr()) })
+	}
 	reading.Go(func() {
 		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{p.ch}, make([]byte, chunk))
 		if err == nil && t.broken() {
@@ -229,8 +235,8 @@ func (p *process) isKilled() bool {
 }
 
 func (p *process) killError() error {
-	if p.cause == nil {
-		return nil
+	if _, ok := errors.AsType[*transport.Error](p.cause); ok || p.cause == nil {
+		return p.cause
 	}
 	return &transport.Error{Err: fmt.Errorf("%s: the program was ended: %w", p.t.hop.label, p.cause)}
 }
@@ -238,24 +244,28 @@ func (p *process) killError() error {
 func (p *process) Kill() error { p.end(nil); return nil }
 
 func (p *process) end(cause error) {
-	select {
-	case <-p.done:
-		return
-	default:
-	}
-	p.killOnce.Do(func() {
-		p.cause = cause
-		close(p.killed)
-		p.pipe.CloseWithError(io.EOF)
+	if p.giveUp(cause, io.EOF) {
 		go func() { // a dead connection takes its time
 			p.sendKill()
 			p.ch.Close()
 		}()
-	})
+	}
 }
 
-func (p *process) sendKill() {
-	p.ch.SendRequest("signal", false, gossh.Marshal(struct{ Name string }{"KILL"}))
+// giveUp ends this side's interest in a running program; it says whether this was the first time.
+func (p *process) giveUp(cause, read error) (first bool) {
+	select {
+	case <-p.done:
+		return false
+	default:
+	}
+	p.killOnce.Do(func() {
+		first = true
+		p.cause = cause
+		close(p.killed)
+		p.pipe.CloseWithError(read)
+	})
+	return first
 }
 
 // stdin writes in a goroutine of its own, from a buffer of its own.

@@ -112,23 +112,18 @@ func (t *Transport) killAll() {
 	t.mu.Lock()
 	running := slices.Collect(maps.Keys(t.running))
 	t.mu.Unlock()
-	if len(running) == 0 {
-		return
+	var killing sync.WaitGroup
+	for _, p := range running {
+		if p.giveUp(t.lost(), t.lost()) {
+			killing.Go(p.sendKill)
+		}
 	}
 	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		for _, p := range running {
-			p.sendKill()
-		}
-	}()
+	go func() { killing.Wait(); close(sent) }()
 	select {
 	case <-sent:
 	case <-t.done:
 	case <-time.After(killGrace):
-	}
-	for _, p := range running {
-		p.pipe.CloseWithError(t.lost())
 	}
 }
 
