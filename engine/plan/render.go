@@ -1,0 +1,254 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/mattn/go-runewidth"
+)
+
+// Style says how a plan is shown.
+type Style struct {
+	Color bool
+	Width int  // of the terminal; 0 cuts nothing
+	All   bool // also what is in the desired state
+}
+
+const (
+	red, green, yellow, cyan, dim, bold = "31", "32", "33", "36", "2", "1"
+)
+
+func (s Style) paint(code, text string) string {
+	if !s.Color || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+var signs = map[modules.Op]struct{ sign, color string }{
+	modules.Create:  {"+", green},
+	modules.Update:  {"~", yellow},
+	modules.Delete:  {"-", red},
+	modules.Same:    {"=", dim},
+	modules.Skip:    {"·", dim},
+	modules.Unknown: {"?", cyan},
+}
+
+// Render shows what a plan does. Devices with the same plan are shown together.
+func Render(w io.Writer, devices []Device, s Style) {
+	var order []string
+	same := map[string][]Device{}
+	for _, d := range devices {
+		text := body(d, s)
+		if same[text] == nil {
+			order = append(order, text)
+		}
+		same[text] = append(same[text], d)
+	}
+	for _, text := range order {
+		fmt.Fprintf(w, "%s\n%s\n", s.paint(bold, heading(same[text], s)), text)
+	}
+	fmt.Fprintln(w, Summary(devices))
+}
+
+// heading names the devices that have one plan.
+func heading(ds []Device, s Style) string {
+	d := ds[0]
+	if len(ds) == 1 {
+		text := d.Name
+		if d.Address != "" && d.Address != d.Name {
+			text += " (" + d.Address + ")"
+		}
+		if d.Profile != "" {
+			text += ": " + d.Profile
+		}
+		return text
+	}
+	names := make([]string, len(ds))
+	for i := range ds {
+		names[i] = ds[i].Name
+	}
+	text := fmt.Sprintf("%d devices: %s", len(ds), strings.Join(names, ", "))
+	if s.Width > 0 {
+		text = runewidth.Truncate(text, s.Width, "…")
+	}
+	return text
+}
+
+func body(d Device, s Style) string {
+	var b strings.Builder
+	if d.Error != "" {
+		fmt.Fprintf(&b, "  %s %s\n", s.paint(red, "!"), indented(d.Error, "    "))
+		if d.Hint != "" {
+			fmt.Fprintf(&b, "    hint: %s\n", d.Hint)
+		}
+	}
+	for _, r := range d.Resources {
+		resource(&b, r, s)
+	}
+	c := d.Count()
+	if c.Same > 0 && !s.All {
+		fmt.Fprintf(&b, "  %s\n", s.paint(dim, fmt.Sprintf("= %d in desired state", c.Same)))
+	}
+	if d.Reboot != "" {
+		fmt.Fprintf(&b, "  %s\n", s.paint(yellow, "! a reboot is pending: "+d.Reboot))
+	}
+	return b.String()
+}
+
+func resource(b *strings.Builder, r Resource, s Style) {
+	if r.Error != "" {
+		fmt.Fprintf(b, "  %s %s  can't be observed: %s\n", s.paint(red, "!"), r.Address, indented(r.Error, "      "))
+		if r.Hint != "" {
+			fmt.Fprintf(b, "      hint: %s\n", r.Hint)
+		}
+		fmt.Fprintf(b, "      declared at %s\n", r.Position)
+		return
+	}
+	if r.Op == modules.Same && !s.All {
+		return
+	}
+	sign := signs[r.Op]
+	line := fmt.Sprintf("%s %s", sign.sign, r.Address)
+	switch {
+	case r.Op == modules.Skip || r.Op == modules.Unknown:
+		line += fmt.Sprintf("  %s (%s)", r.Op, r.Reason)
+	default:
+		line += "  " + string(r.Op)
+	}
+	fmt.Fprintf(b, "  %s\n", s.paint(sign.color, fit(line, s.Width-2)))
+	for _, c := range r.Changes {
+		if r.Op == modules.Delete && c.Property == "state" {
+			continue
+		}
+		if isContent(c) && r.Diff != "" {
+			fmt.Fprintf(b, "      %s:\n", c.Property)
+			for l := range strings.Lines(r.Diff) {
+				fmt.Fprintf(b, "        %s\n", diffLine(strings.TrimRight(l, "\r\n"), s))
+			}
+			continue
+		}
+		text := fmt.Sprintf("%s: %s", c.Property, value(c.After))
+		if r.Op != modules.Create || c.Before != nil {
+			text = fmt.Sprintf("%s: %s -> %s", c.Property, value(c.Before), value(c.After))
+		}
+		fmt.Fprintf(b, "      %s\n", fit(text, s.Width-6))
+	}
+}
+
+func diffLine(l string, s Style) string {
+	l = fit(clean(l), s.Width-8)
+	switch {
+	case strings.HasPrefix(l, "+"):
+		return s.paint(green, l)
+	case strings.HasPrefix(l, "-"):
+		return s.paint(red, l)
+	case strings.HasPrefix(l, "@@"):
+		return s.paint(cyan, l)
+	}
+	return l
+}
+
+// clean keeps what comes from a device from moving the cursor about.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+			return r
+		}
+		return '?'
+	}, s)
+}
+
+func fit(s string, width int) string {
+	if width <= 20 {
+		return s
+	}
+	return runewidth.Truncate(s, width, "…")
+}
+
+func isContent(c modules.Change) bool {
+	m, ok := c.After.(map[string]any)
+	return ok && m["hash"] != nil && m["size"] != nil
+}
+
+func value(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return "nothing"
+	case map[string]any:
+		if x["hash"] != nil && x["size"] != nil {
+			return size(x["size"])
+		}
+	case string:
+		if x == "(secret)" {
+			return x
+		}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(b))
+}
+
+func indented(s, by string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n"+by)
+}
+
+// Summary is the last line: how much is to be done on how many devices.
+func Summary(devices []Device) string {
+	var c Counts
+	bad := 0
+	for i := range devices {
+		c = c.Add(devices[i].Count())
+		if devices[i].Error != "" {
+			bad++
+		}
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{c.Create, "to create"}, {c.Update, "to update"}, {c.Delete, "to delete"}, {c.Unknown, "unknown until then"}, {c.Errors, "in error"}, {c.Skip, "skipped"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	if c.Pending()+c.Errors == 0 {
+		parts = slices.Insert(parts, 0, "nothing to do")
+	}
+	parts = append(parts, fmt.Sprintf("%d in desired state", c.Same))
+	text := fmt.Sprintf("Plan for %s: %s.", devicesWord(len(devices)), strings.Join(parts, ", "))
+	if bad > 0 {
+		text += fmt.Sprintf(" %s could not be planned.", devicesWord(bad))
+	}
+	return text
+}
+
+// Deletions lists what a plan removes, by device.
+func Deletions(devices []Device) []string {
+	var out []string
+	for _, d := range devices {
+		for _, r := range d.Resources {
+			if r.Op == modules.Delete {
+				out = append(out, d.Name+": "+r.Address)
+			}
+		}
+	}
+	return out
+}
+
+func devicesWord(n int) string {
+	if n == 1 {
+		return "1 device"
+	}
+	return fmt.Sprintf("%d devices", n)
+}
