@@ -17,5 +17,8 @@ for unit in console-getty.service getty.target apt-daily.timer apt-daily-upgrade
 	ln -sf /dev/null "etc/systemd/system/$unit"
 done
 ln -sf /lib/systemd/system/systemd-networkd.service etc/systemd/system/multi-user.target.wants/
+# What a test left running must not hold up a reboot for 90 seconds.
+mkdir -p etc/systemd/system.conf.d
+printf '[Manager]\nDefaultTimeoutStopSec=15s\n' >etc/systemd/system.conf.d/lab.conf
 mkdir -p root/.ssh
 chmod 700 root/.ssh

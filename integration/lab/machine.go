@@ -315,6 +315,7 @@ func (m *Machine) console() string {
 
 // Exec runs a shell script (sh -e) as root on the machine, through its namespaces and not its network, and returns its
 // standard output without the last newline. A non-zero exit is an error that wraps *exec.ExitError and holds the standard error.
+// Not while the machine reboots: its systemd would wait in vain for the end of a process that isn't its child.
 // On a QEMU machine it goes through ssh, and the error wraps *ssh.ExitError.
 func (m *Machine) Exec(ctx context.Context, script string) (string, error) {
 	if m.Kind == QEMU {
@@ -361,7 +362,23 @@ func (m *Machine) Root() string { return m.lab.inside(filepath.Join(m.dir, "root
 
 // BootID differs from boot to boot.
 func (m *Machine) BootID(ctx context.Context) (string, error) {
-	return m.Exec(ctx, "cat /proc/sys/kernel/random/boot_id")
+	const file = "/proc/sys/kernel/random/boot_id"
+	if m.Kind == QEMU {
+		return m.Exec(ctx, "cat "+file)
+	}
+	leader, err := m.leader()
+	if err != nil {
+		return "", err
+	}
+	own, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	id, err := os.ReadFile(fmt.Sprintf("/proc/%d/root%s", leader, file))
+	if err == nil && bytes.Equal(id, own) {
+		err = fmt.Errorf("machine %s has only begun to boot", m.Name)
+	}
+	return strings.TrimSpace(string(id)), err
 }
 
 // Reboot reboots the machine from inside and returns when it has booted again.
