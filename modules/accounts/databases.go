@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -148,19 +149,10 @@ func (db *databases) yes(name string, otherwise bool) bool {
 }
 
 func (db *databases) defaultHome(name string) string {
-	base := db.useradd["HOME"]
-	if base == "" {
-		base = "/home"
-	}
-	return path.Join(base, name)
+	return path.Join(cmp.Or(db.useradd["HOME"], "/home"), name)
 }
 
-func (db *databases) defaultShell() string {
-	if s := db.useradd["SHELL"]; s != "" {
-		return s
-	}
-	return "/bin/sh"
-}
+func (db *databases) defaultShell() string { return cmp.Or(db.useradd["SHELL"], "/bin/sh") }
 
 // today is the day as shadow(5) counts it.
 func today() string { return strconv.FormatInt(now().Unix()/86400, 10) }

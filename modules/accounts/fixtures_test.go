@@ -2,10 +2,13 @@ package accounts
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/fitout-dev/fitout/modules/moduletest"
 )
 
@@ -30,4 +33,16 @@ func freeze(t *testing.T) {
 	now = func() time.Time { return time.Date(2026, 1, 2, 23, 59, 0, 0, time.UTC) }
 	random = zeros{}
 	t.Cleanup(func() { now, random = clock, salts })
+}
+
+// put writes a file of a device.
+func put(t *testing.T, h *host.Host, path, text string) {
+	t.Helper()
+	p := filepath.Join(h.Root(), path)
+	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -99,7 +98,7 @@ func (Groups) Inverse(want, have Group) (Group, error) {
 	return have, nil
 }
 
-// addGroup adds a group and returns its number. preferred is taken as it is.
+// addGroup adds a group and returns its number: gid, or the next free one.
 func (db *databases) addGroup(ctx context.Context, name string, gid *int, system bool) (int, error) {
 	if err := db.foreign(ctx, "group", "group", name); err != nil {
 		return 0, err
@@ -184,5 +183,3 @@ func checkID(property string, id *int) error {
 	}
 	return nil
 }
-
-var errNoShadow = errors.New("this device has no /etc/shadow, where that would be kept")

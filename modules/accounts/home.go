@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,11 +34,7 @@ func (db *databases) createHome(e []string) error {
 	if err := h.Mkdir(tmp, host.Attr{Mode: modules.Ptr(uint32(0o700))}); err != nil {
 		return err
 	}
-	skel := db.useradd["SKEL"]
-	if skel == "" {
-		skel = "/etc/skel"
-	}
-	if err := copyTree(h, skel, tmp, uid, gid); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := copyTree(h, cmp.Or(db.useradd["SKEL"], "/etc/skel"), tmp, uid, gid); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	mode := db.number("HOME_MODE", 0o777&^db.number("UMASK", 0o022))
@@ -178,11 +175,7 @@ func (db *databases) removeHome(e []string) error {
 			return err
 		}
 	}
-	spool := db.defs["MAIL_DIR"]
-	if spool == "" {
-		spool = "/var/mail"
-	}
-	mail := path.Join(spool, e[0])
+	mail := path.Join(cmp.Or(db.defs["MAIL_DIR"], "/var/mail"), e[0])
 	if i, err := h.Lstat(mail); err == nil && i.Kind == host.KindFile {
 		return h.Remove(mail)
 	}

@@ -1,7 +1,9 @@
 package accounts
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -313,17 +315,12 @@ func (db *databases) newShadow(want User) []string {
 		if n, err := strconv.Atoi(db.useradd["INACTIVE"]); err == nil && n >= 0 {
 			s[spInactive] = strconv.Itoa(n)
 		}
-		s[spExpire], _ = expiryField(cmpOr(db.useradd["EXPIRE"], never))
+		s[spExpire], _ = expiryField(cmp.Or(db.useradd["EXPIRE"], never))
 	}
 	return s
 }
 
-func cmpOr(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
+var errNoShadow = errors.New("this device has no /etc/shadow, where that would be kept")
 
 func (db *databases) setExpiry(name, date string) error {
 	days, err := expiryField(date)

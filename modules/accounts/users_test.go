@@ -1,11 +1,15 @@
+//go:build unix
+
 package accounts
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/fitout-dev/fitout/modules"
@@ -13,17 +17,6 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/google/go-cmp/cmp"
 )
-
-func put(t *testing.T, h *host.Host, path, text string) {
-	t.Helper()
-	p := filepath.Join(h.Root(), path)
-	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // device is a root with the user bob and some groups.
 func device(t *testing.T) *host.Host {
@@ -159,25 +152,52 @@ func TestCheck(t *testing.T) {
 }
 
 func TestUnreadableShadow(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root reads everything: shown by TestOnMachine")
-	}
 	h := device(t)
 	if err := os.Chmod(filepath.Join(h.Root(), "etc/shadow"), 0); err != nil {
 		t.Fatal(err)
 	}
-	unprivileged(t, h)
-}
-
-// unprivileged shows what an observer without rights is told.
-func unprivileged(t *testing.T, h *host.Host) {
-	t.Helper()
-	if _, err := (Users{}).Observe(t.Context(), h, User{Name: "bob", Shell: modules.Ptr("/bin/sh")}); err != nil {
-		t.Error(err)
+	if os.Geteuid() == 0 {
+		if err := os.Chmod(filepath.Dir(h.Root()), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Seteuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Seteuid(0)
 	}
-	_, err := Users{}.Observe(t.Context(), h, User{Name: "bob", Password: modules.Ptr("secret")})
+	have, err := Users{}.Observe(t.Context(), h, User{Name: "bob", Shell: modules.Ptr("/bin/sh")})
+	if err != nil || have.Password != nil || have.Locked != nil || *have.Shell != "/bin/bash" {
+		t.Errorf("%+v, %v", have, err)
+	}
+	_, err = Users{}.Observe(t.Context(), h, User{Name: "bob", Password: modules.Ptr("secret")})
 	if !errors.Is(err, fs.ErrPermission) || hint.Of(err) == "" || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, hint %q", err, hint.Of(err))
+	}
+}
+
+// ldap answers as getent(1) where a directory server knows alice and the number 1000.
+type ldap struct{}
+
+func (ldap) Run(_ context.Context, c host.Cmd) (host.Result, error) {
+	switch strings.Join(c.Args, " ") {
+	case "getent passwd alice", "getent passwd 1000":
+		return host.Result{Stdout: []byte("alice:*:1000:1000::/home/alice:/bin/sh\n")}, nil
+	}
+	return host.Result{Code: 2}, nil
+}
+
+func TestOtherNameServices(t *testing.T) {
+	h := host.New("/", host.WithRunner(ldap{})) // nothing is written
+	if _, err := host.Memo(h, "/etc/nsswitch.conf", func() (string, error) { return "passwd: files ldap\n", nil }); err != nil {
+		t.Fatal(err)
+	}
+	db := &databases{h: h, passwd: parseTable("/etc/passwd", "", passwdForm), group: parseTable("/etc/group", "", groupForm)}
+	_, err := db.newUser(t.Context(), User{Name: "alice"})
+	if err == nil || !strings.Contains(err.Error(), `user "alice" exists already, with number 1000`) || hint.Of(err) == "" {
+		t.Errorf("got %v", err)
+	}
+	if uid, err := db.freeID(t.Context(), "passwd", false); err != nil || uid != 1001 {
+		t.Errorf("got %d, %v", uid, err)
 	}
 }
 
