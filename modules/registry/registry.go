@@ -7,6 +7,7 @@ import (
 	"github.com/fitout-dev/fitout/modules/applications"
 	"github.com/fitout-dev/fitout/modules/files"
 	"github.com/fitout-dev/fitout/modules/scripts"
+	"github.com/fitout-dev/fitout/modules/services"
 	"github.com/fitout-dev/fitout/modules/settings"
 	"github.com/fitout-dev/fitout/modules/updates"
 )
@@ -25,6 +26,7 @@ var Types = []*modules.Type{
 	modules.Define("files", files.Files{}),
 	modules.Define("lines", files.Lines{}),
 	modules.Define("links", files.Links{}),
+	modules.Define("services", services.Services{}),
 	modules.Define("commands", scripts.Commands{}),
 	modules.Define("updates", updates.Updates{}),
 }

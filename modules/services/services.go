@@ -1,0 +1,297 @@
+// Package services has the resource type for what systemd runs: services, and likewise timers, sockets and other units.
+//
+// On the running system all is asked of systemd itself over D-Bus, in one conversation for all services. In any other root
+// the links are read and made that `systemctl --root` would.
+package services
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// Service is a systemd unit: whether it starts with the machine, runs now, and may run at all. See systemctl(1).
+type Service struct {
+	// The unit's name. Without a suffix it is a .service; others, such as .timer and .socket, are named in full, and an
+	// instance of a template as in getty@tty2.
+	Name string `json:"name" fit:"key" title:"Name" pattern:"^[A-Za-z0-9:_.@\\\\-]+$" example:"ssh"`
+	// Whether it starts with the machine. A unit without an [Install] section can't be enabled: others start it.
+	Enabled *bool `json:"enabled,omitzero" fit:"managed" title:"Starts with the machine"`
+	// Whether it runs now.
+	Running *bool `json:"running,omitzero" fit:"managed,living" title:"Runs now"`
+	// Whether it is masked: then nothing can start it, not even by hand or for another unit.
+	Masked *bool `json:"masked,omitzero" fit:"managed" title:"Masked"`
+	// What a notification does to it while it runs. A service that doesn't run isn't started by one.
+	OnNotify string `json:"onNotify,omitzero" fit:"behaviour" title:"When notified" enum:"restart,reload,reloadOrRestart" default:"restart"`
+	// The unit that the name leads to.
+	Unit string `json:"unit,omitzero" fit:"observed" title:"Unit"`
+	// What systemctl is-enabled says: enabled, disabled, static, masked and so on; not-found where there is no such unit.
+	Enablement string `json:"enablement,omitzero" fit:"observed" title:"Enablement"`
+	// What systemctl is-active says, with the details: active (running), failed (failed) and so on.
+	Active string `json:"active,omitzero" fit:"observed" title:"State"`
+	// Whether the unit's files have changed since systemd read them. They are read again before any change.
+	NeedsReload bool `json:"needsReload,omitzero" fit:"observed" title:"Files changed since read"`
+}
+
+// Services implements Service.
+type Services struct{}
+
+var (
+	_ modules.Resource[Service]      = Services{}
+	_ modules.BatchObserver[Service] = Services{}
+	_ modules.Checker[Service]       = Services{}
+	_ modules.Notified[Service]      = Services{}
+	_ modules.Referrer[Service]      = Services{}
+)
+
+// Platforms are where the type exists.
+func (Services) Platforms() []string { return []string{"linux"} }
+
+// Refs names what usually brings a unit: its package, its file, its link.
+func (Services) Refs(want Service) []string {
+	unit := unitName(want.Name)
+	base := strings.TrimSuffix(unit, path.Ext(unit))
+	refs := []string{"packages/" + base, "files//etc/init.d/" + base}
+	for _, p := range packagesOf(base) {
+		refs = append(refs, "packages/"+p)
+	}
+	units := []string{unit}
+	if prefix, instance, ok := strings.Cut(base, "@"); ok && instance != "" {
+		units = append(units, prefix+"@"+path.Ext(unit))
+		refs = append(refs, "packages/"+prefix)
+	}
+	for _, u := range units {
+		for _, dir := range []string{"/etc/systemd/system/", "/usr/local/lib/systemd/system/"} {
+			refs = append(refs, "files/"+dir+u, "links/"+dir+u, "files/"+dir+u+".d/override.conf")
+		}
+	}
+	if path.Ext(unit) != ".service" { // a timer or socket starts the service of its name
+		refs = append(refs, "files//etc/systemd/system/"+base+".service")
+	}
+	return refs
+}
+
+// packagesOf are the packages of well-known services that have another name.
+func packagesOf(service string) []string {
+	switch service {
+	case "ssh", "sshd":
+		return []string{"openssh-server"}
+	case "docker":
+		return []string{"docker.io", "docker-ce"}
+	case "mariadb", "mysql":
+		return []string{"mariadb-server", "mysql-server", "default-mysql-server"}
+	case "named", "bind9":
+		return []string{"bind9"}
+	case "smbd", "nmbd", "winbind":
+		return []string{"samba", "winbind"}
+	case "NetworkManager":
+		return []string{"network-manager"}
+	case "ModemManager":
+		return []string{"modemmanager"}
+	case "bluetooth":
+		return []string{"bluez"}
+	case "cups", "cups-browsed":
+		return []string{"cups-daemon", "cups-browsed"}
+	case "nfs-server":
+		return []string{"nfs-kernel-server"}
+	case "smartd":
+		return []string{"smartmontools"}
+	case "chronyd":
+		return []string{"chrony"}
+	case "atd":
+		return []string{"at"}
+	case "redis":
+		return []string{"redis-server"}
+	case "polkit":
+		return []string{"polkitd"}
+	case "apt-daily", "apt-daily-upgrade":
+		return []string{"apt"}
+	case "libvirtd":
+		return []string{"libvirt-daemon-system"}
+	}
+	return nil
+}
+
+// Check refuses what contradicts itself.
+func (Services) Check(want Service) error {
+	if want.Name == "" || strings.ContainsAny(want.Name, "/ \t\n") {
+		return fmt.Errorf("name: %q is not a unit's name", want.Name)
+	}
+	if is(want.Masked, true) && is(want.Enabled, true) {
+		return errors.New("masked: a masked service can't be enabled")
+	}
+	if is(want.Masked, true) && is(want.Running, true) {
+		return errors.New("masked: a masked service can't be running")
+	}
+	if base := strings.TrimSuffix(unitName(want.Name), path.Ext(unitName(want.Name))); strings.HasSuffix(base, "@") && want.Running != nil {
+		return fmt.Errorf("running: %s is a template; only an instance of it, as in %sname, can run", want.Name, base)
+	}
+	return nil
+}
+
+// Observe observes one service.
+func (s Services) Observe(ctx context.Context, h *host.Host, want Service) (Service, error) {
+	o := s.ObserveAll(ctx, h, []Service{want})[0]
+	return o.Have, o.Err
+}
+
+// ObserveAll observes services with one conversation with systemd, or by their files where no system runs.
+func (s Services) ObserveAll(ctx context.Context, h *host.Host, wants []Service) []modules.Observation[Service] {
+	out := make([]modules.Observation[Service], len(wants))
+	units, err := s.units(ctx, h, wants)
+	for i, want := range wants {
+		switch {
+		case err != nil:
+			out[i].Err = err
+		case units[i].err != nil:
+			out[i].Err = units[i].err
+		default:
+			out[i].Have = units[i].service(want)
+			out[i].Err = units[i].possible(h, want)
+		}
+	}
+	return out
+}
+
+func (s Services) units(ctx context.Context, h *host.Host, wants []Service) ([]unit, error) {
+	names := make([]string, len(wants))
+	for i, w := range wants {
+		names[i] = unitName(w.Name)
+	}
+	if h.Living() {
+		return living(ctx, h, names)
+	}
+	out := make([]unit, len(names))
+	for i, name := range names {
+		out[i] = unitOf(h, name)
+	}
+	return out, nil
+}
+
+// Apply brings a service to its state.
+func (s Services) Apply(ctx context.Context, h *host.Host, want, _ Service) (modules.Outcome, error) {
+	if h.Living() {
+		return modules.Outcome{}, apply(ctx, h, want)
+	}
+	return modules.Outcome{}, applyFiles(h, want)
+}
+
+// Notified restarts or reloads a service that runs.
+func (s Services) Notified(ctx context.Context, h *host.Host, want Service) error {
+	if !h.Living() {
+		return nil // it reads its configuration when the machine starts
+	}
+	return notified(ctx, h, want)
+}
+
+// unit is what is known of a unit.
+type unit struct {
+	name, id   string // as asked for, and what that leads to
+	load       string // of the running system: loaded, not-found, masked, bad-setting, ...
+	loadError  string
+	active     string
+	sub        string
+	files      string // as systemctl is-enabled says; "" for none
+	initScript bool   // run by a script in /etc/init.d
+	needReload bool
+	canReload  bool
+	err        error
+}
+
+func (u unit) missing() bool {
+	return u.files == "" && (u.load == "" || u.load == "not-found")
+}
+
+// service is the unit as the resource type tells it. What is half of one and half of the other, such as enabled until the
+// next start, is neither.
+func (u unit) service(want Service) Service {
+	have := Service{Name: want.Name, Unit: u.id, Enablement: u.files, NeedsReload: u.needReload}
+	if u.missing() {
+		have.Unit, have.Enablement = "", "not-found"
+	}
+	if u.active != "" {
+		have.Active = u.active + " (" + u.sub + ")"
+	}
+	switch u.files {
+	case "enabled":
+		have.Enabled = modules.Ptr(true)
+	case "enabled-runtime":
+	default:
+		have.Enabled = modules.Ptr(false)
+	}
+	switch u.files {
+	case "masked":
+		have.Masked = modules.Ptr(true)
+	case "masked-runtime":
+	default:
+		have.Masked = modules.Ptr(false)
+	}
+	switch u.active {
+	case "active", "reloading", "refreshing", "maintenance":
+		have.Running = modules.Ptr(true)
+	case "activating", "deactivating":
+	default:
+		have.Running = modules.Ptr(false)
+	}
+	return have
+}
+
+// possible says why the unit can't be what is wanted.
+func (u unit) possible(h *host.Host, want Service) error {
+	needed := is(want.Enabled, true) || is(want.Running, true)
+	if u.missing() {
+		if !needed && (want.Enabled != nil || want.Running != nil || want.Masked != nil) {
+			return nil // what isn't there doesn't run; and what isn't there yet can be masked
+		}
+		return unknownUnit(h, u.name)
+	}
+	masked := strings.HasPrefix(u.files, "masked")
+	switch {
+	case masked && needed && !is(want.Masked, false):
+		return hint.New(fmt.Errorf("%s is masked", u.id), "add `masked: false` if it may run after all")
+	case needed && !masked && (u.load == "error" || u.load == "bad-setting"):
+		return hint.New(fmt.Errorf("systemd can't read %s: %s", u.id, u.loadError), "`systemd-analyze verify %s` on the device says more", u.id)
+	case is(want.Enabled, true) && (u.files == "static" || u.files == "generated" || u.files == "transient"):
+		why := "its unit has no [Install] section: others start it"
+		if u.files != "static" {
+			why = "its unit is " + u.files
+		}
+		return hint.New(fmt.Errorf("%s can't be enabled: %s", u.id, why), "leave `enabled` out")
+	}
+	return nil
+}
+
+func unknownUnit(h *host.Host, name string) error {
+	err := fmt.Errorf("no unit %s on this device", name)
+	short := strings.TrimSuffix(name, ".service")
+	var names []string
+	for _, dir := range append(slices.Clone(unitDirs), "/etc/init.d") {
+		entries, _ := h.ReadDir(dir)
+		for _, e := range entries {
+			names = append(names, strings.TrimSuffix(e, ".service"))
+		}
+	}
+	if near := hint.Near(short, names); near != "" {
+		return hint.New(err, "did you mean %s?", near)
+	}
+	return hint.New(err, "correct the name, or declare what brings it: its package under packages, or its file under files; "+
+		"where the names differ, name that entry under `after`")
+}
+
+// unitName completes a name as systemctl does.
+func unitName(name string) string {
+	switch path.Ext(name) {
+	case ".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap", ".target", ".device", ".slice", ".scope":
+		return name
+	}
+	return name + ".service"
+}
+
+func is(b *bool, v bool) bool { return b != nil && *b == v }

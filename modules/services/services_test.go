@@ -1,0 +1,160 @@
+package services
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/moduletest"
+)
+
+var typ = modules.Define("services", Services{})
+
+// noPrograms fails whatever is run.
+type noPrograms struct{}
+
+func (noPrograms) Run(_ context.Context, c host.Cmd) (host.Result, error) {
+	return host.Result{}, errors.New("started " + strings.Join(c.Args, " "))
+}
+
+func TestFixtures(t *testing.T) {
+	moduletest.Run(t, typ, "testdata/*.txtar", host.WithRunner(noPrograms{}))
+}
+
+// In every fixture's root, each unit is asked for and compared with what systemctl says of that root.
+func TestEnablementIsSystemctls(t *testing.T) {
+	if _, err := exec.LookPath("systemctl"); err != nil {
+		t.Skip("needs systemctl")
+	}
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	seen := map[string]bool{}
+	for _, file := range files {
+		a, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := t.TempDir()
+		for _, f := range a.Files {
+			if name, ok := strings.CutPrefix(f.Name, "root/"); ok {
+				write(t, filepath.Join(root, name), string(f.Data))
+			}
+			if f.Name == "setup" {
+				for line := range strings.Lines(string(f.Data)) {
+					if w := strings.Fields(line); w[0] == "link" {
+						link(t, w[1], filepath.Join(root, w[2]))
+					}
+				}
+			}
+		}
+		h := host.New(root)
+		var names []string
+		for _, dir := range unitDirs {
+			entries, _ := h.ReadDir(dir)
+			for _, e := range entries {
+				if x := filepath.Ext(e); (x == ".service" || x == ".timer" || x == ".socket") && !slices.Contains(names, e) {
+					names = append(names, e)
+				}
+			}
+		}
+		compare := func(when string) {
+			for _, name := range names {
+				out, _ := exec.Command("systemctl", "--root="+root, "is-enabled", name).Output()
+				want := strings.TrimSpace(string(out))
+				if want == "alias" { // we tell of the unit behind it
+					continue
+				}
+				seen[want] = true
+				if got := unitOf(h, name).files; got != want {
+					t.Errorf("%s, %s: %s is %q, systemctl says %q", filepath.Base(file), when, name, got, want)
+				}
+			}
+		}
+		compare("before")
+		for _, name := range names {
+			if err := applyFiles(h, Service{Name: name, Enabled: modules.Ptr(true)}); err == nil {
+				compare("after enabling " + name)
+			}
+		}
+		for _, name := range names {
+			if err := applyFiles(h, Service{Name: name, Enabled: modules.Ptr(false)}); err == nil {
+				compare("after disabling " + name)
+			}
+		}
+	}
+	for _, s := range []string{"enabled", "enabled-runtime", "disabled", "static", "masked", "indirect"} {
+		if !seen[s] {
+			t.Errorf("no fixture has a unit that is %s", s)
+		}
+	}
+}
+
+func TestHints(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "usr/lib/systemd/system/nginx.service"), "[Service]\n")
+	o := typ.Observe(t.Context(), host.New(root), []any{Service{Name: "ngnix", Enabled: modules.Ptr(true)}})[0]
+	if got := hint.Of(o.Err); got != "did you mean nginx?" {
+		t.Errorf("hint %q of %v", got, o.Err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	yes := modules.Ptr(true)
+	for _, bad := range []Service{{}, {Name: "a/b"}, {Name: "x", Masked: yes, Running: yes}, {Name: "x", Masked: yes, Enabled: yes}, {Name: "getty@", Running: yes}} {
+		if err := typ.Check(bad); err == nil {
+			t.Errorf("%+v was accepted", bad)
+		}
+	}
+	for _, good := range []Service{{Name: "ssh", Enabled: yes, Running: yes}, {Name: "getty@tty2", Running: yes}, {Name: "getty@", Enabled: yes}} {
+		if err := typ.Check(good); err != nil {
+			t.Errorf("%+v: %v", good, err)
+		}
+	}
+}
+
+func TestRefs(t *testing.T) {
+	refs := typ.Refs(Service{Name: "ssh"})
+	for _, want := range []string{"packages/ssh", "packages/openssh-server", "files//etc/systemd/system/ssh.service", "files//etc/systemd/system/ssh.service.d/override.conf"} {
+		if !slices.Contains(refs, want) {
+			t.Errorf("%s is not among %q", want, refs)
+		}
+	}
+}
+
+func FuzzInstall(f *testing.F) {
+	f.Add("[Install]\nWantedBy=a.target \\\n b.target\nAlias=x.service\nDefaultInstance=%i\n", "a@b.service")
+	f.Fuzz(func(t *testing.T, text, name string) {
+		var in install
+		in.parse(text)
+		for _, w := range in.wantedBy {
+			specifiers(w, name)
+		}
+		unitFile{name: name, install: in}.links()
+	})
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, target, path string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(target, path)); err != nil {
+		t.Fatal(err)
+	}
+}
