@@ -26,6 +26,7 @@ type Field struct {
 	Tag                         reflect.StructTag
 	Role                        Role
 	Short, Path, Living, Secret bool
+	Argv                        bool     // a program's arguments, which every user of a device can read
 	Blob                        []string // what a profile writes for it
 	index                       int
 }
@@ -65,6 +66,8 @@ func fieldsOf(t reflect.Type) []Field {
 				f.Living = true
 			case "secret":
 				f.Secret = true
+			case "argv":
+				f.Argv = true
 			default:
 				bad("unknown option %q", o)
 			}

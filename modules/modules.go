@@ -25,6 +25,7 @@
 //	,path            the value is a path: its declared parent folder comes first
 //	,living          needs a running system: not compared in any other root
 //	,secret          always treated as a secret: never shown
+//	,argv            a program's arguments: every user of a device can read them, so no secret may be among them
 //	ref:"users"      names an entry of that type, which comes first where it is declared
 //	blob:"content"   on a *host.Blob: what the profile may write instead: content, source, template
 //	title, enum, pattern, example, minimum, format: for the schema. The doc comment is the description.

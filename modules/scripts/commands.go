@@ -24,13 +24,13 @@ type Command struct {
 	// The program and its arguments, as a list: no shell is between. A program without a slash is searched in PATH. For a
 	// shell's syntax write [/bin/sh, -c, "..."]. A secret can't be part of it: every user of the device could read it. Use
 	// `stdin` or `environment`.
-	Run []string `json:"run,omitzero" fit:"managed" title:"Program and arguments" example:"[/bin/sh, -c, \"date > /var/lib/first-day\"]"`
+	Run []string `json:"run,omitzero" fit:"managed,argv" title:"Program and arguments" example:"[/bin/sh, -c, \"date > /var/lib/first-day\"]"`
 	// A path on the device: there is nothing to do once it exists.
 	Creates string `json:"creates,omitzero" fit:"behaviour,path" title:"Unless this path exists" example:"/var/lib/first-day"`
 	// A program and its arguments that changes nothing: there is nothing to do if it exits with 0. It has 30 seconds.
-	Unless []string `json:"unless,omitzero" fit:"behaviour" title:"Unless this succeeds" example:"[grep, -q, done, /var/lib/state]"`
+	Unless []string `json:"unless,omitzero" fit:"behaviour,argv" title:"Unless this succeeds" example:"[grep, -q, done, /var/lib/state]"`
 	// A program and its arguments that changes nothing: there is nothing to do if it exits with anything but 0. It has 30 seconds.
-	OnlyIf []string `json:"onlyIf,omitzero" fit:"behaviour" title:"Only if this succeeds" example:"[test, -x, /usr/sbin/nginx]"`
+	OnlyIf []string `json:"onlyIf,omitzero" fit:"behaviour,argv" title:"Only if this succeeds" example:"[test, -x, /usr/sbin/nginx]"`
 	// Run it only when another entry notifies it, never by itself. A notified command runs whatever `creates` and
 	// `unless` say; `onlyIf` holds there too.
 	OnNotifyOnly bool `json:"onNotifyOnly,omitzero" fit:"behaviour" title:"Only when notified"`
