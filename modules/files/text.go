@@ -107,6 +107,9 @@ func (t text) put(f finder) text {
 	lines := append([]textLine(nil), t.lines[:at]...)
 	if at > 0 && at == len(t.lines) && lines[at-1].end == "" {
 		lines[at-1].end = line.end
+		if strings.HasSuffix(lines[at-1].text, "\r") { // or it would lose that to its new ending
+			lines[at-1].end = "\r\n"
+		}
 		if *f.line != "" { // the file ended without a newline, and shall again
 			line.end = ""
 		}
