@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+)
+
+const module = "github.com/fitout-dev/fitout"
+
+// docs are the doc comments of structs: by package, struct and field; the struct's own under the field "".
+type docs struct {
+	root     string
+	packages map[string]map[string]string
+}
+
+// of returns the doc comment of a struct's field, or of the struct where field is "".
+func (d *docs) of(t reflect.Type, field string) (string, error) {
+	pkg := t.PkgPath()
+	if d.packages[pkg] == nil {
+		if err := d.read(pkg); err != nil {
+			return "", fmt.Errorf("comments of %s: %w", t, err)
+		}
+	}
+	return d.packages[pkg][t.Name()+"."+field], nil
+}
+
+func (d *docs) read(pkg string) error {
+	comments := map[string]string{}
+	d.packages[pkg] = comments
+	dir := filepath.Join(d.root, filepath.FromSlash(strings.TrimPrefix(pkg, module)))
+	if pkg == "main" { // this command
+		dir = filepath.Join(d.root, "schema", "internal", "generate")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, e.Name()), nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			g, ok := decl.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range g.Specs {
+				ts, ok := spec.(*ast.TypeSpec)
+				if !ok {
+					continue
+				}
+				st, ok := ts.Type.(*ast.StructType)
+				if !ok {
+					continue
+				}
+				comments[ts.Name.Name+"."] = text(ts.Doc, g.Doc)
+				for _, f := range st.Fields.List {
+					for _, n := range f.Names {
+						comments[ts.Name.Name+"."+n.Name] = text(f.Doc, f.Comment)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// text is the first comment that says something, one line a paragraph.
+func text(groups ...*ast.CommentGroup) string {
+	for _, g := range groups {
+		paragraphs := strings.Split(strings.TrimSpace(g.Text()), "\n\n")
+		for i, p := range paragraphs {
+			paragraphs[i] = strings.Join(strings.Fields(p), " ")
+		}
+		if s := strings.Join(paragraphs, "\n\n"); s != "" {
+			return s
+		}
+	}
+	return ""
+}

@@ -1,0 +1,323 @@
+package schema
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+)
+
+// fault is what the JSON Schema has against a value, in plain words. Where key is set, it is about that key of the map
+// at path rather than about a value.
+type fault struct {
+	path      []string
+	key       string
+	types     []string // that would have been right, where it is about the type
+	msg, hint string
+}
+
+// check validates v and says what is wrong.
+func (r *rule) check(v any) []fault {
+	err := r.Validate(v)
+	if err == nil {
+		return nil
+	}
+	ve, ok := err.(*jsonschema.ValidationError)
+	if !ok { // the value is none that JSON knows; ours always are
+		return []fault{{msg: err.Error()}}
+	}
+	w := walker{rule: r, value: v}
+	w.walk(ve)
+	return w.faults
+}
+
+type walker struct {
+	*rule
+	value  any
+	faults []fault
+}
+
+func (w *walker) walk(e *jsonschema.ValidationError) {
+	if keyword := last(e.AbsoluteKeywordLocation); keyword == "anyOf" {
+		w.anyOf(e)
+		return
+	}
+	if len(e.Causes) == 0 {
+		w.leaf(e)
+	}
+	for _, c := range e.Causes {
+		w.walk(c)
+	}
+}
+
+// anyOf reports the one alternative that was meant: of those that take the value's type, the first. An expression was
+// not meant, since none is there.
+func (w *walker) anyOf(e *jsonschema.ValidationError) {
+	path := pointer(e.InstanceLocation)
+	at := lookup(w.value, path)
+	alternatives, _ := lookup(w.doc, pointer(e.AbsoluteKeywordLocation)).([]any)
+	var types, words []string
+	for i, c := range e.Causes {
+		if i >= len(alternatives) || isExpressionRef(alternatives[i]) {
+			continue
+		}
+		alternative, _ := alternatives[i].(map[string]any)
+		these := typesOf(alternative)
+		if fits(at, these) {
+			w.walk(c)
+			return
+		}
+		if enum := texts(alternative["enum"]); enum != nil {
+			words = append(words, "one of "+strings.Join(enum, ", "))
+		} else if w := Words(these); w != "" {
+			words = append(words, w)
+		}
+		types = append(types, these...)
+	}
+	w.wrongType(path, at, types, strings.Join(words, " or "))
+}
+
+func (w *walker) add(path []string, key, msg, hint string) {
+	w.faults = append(w.faults, fault{path: path, key: key, msg: msg, hint: hint})
+}
+
+func (w *walker) wrongType(path []string, v any, types []string, words string) {
+	w.faults = append(w.faults, fault{path: path, types: types, msg: "must be " + words + ", not " + wordOf(v), hint: hintFor(v, types)})
+}
+
+func (w *walker) leaf(e *jsonschema.ValidationError) {
+	keyword := pointer(e.AbsoluteKeywordLocation)
+	if len(keyword) == 0 {
+		w.add(nil, "", e.Message, "")
+		return
+	}
+	name := keyword[len(keyword)-1]
+	path := pointer(e.InstanceLocation)
+	schema, _ := lookup(w.doc, keyword[:len(keyword)-1]).(map[string]any)
+	at := lookup(w.value, path)
+	show := func() string { // the value as it stands there
+		if schema["writeOnly"] == true {
+			return "(secret)"
+		}
+		return quote(at)
+	}
+	switch name {
+	case "type":
+		types := typesOf(schema)
+		if schema["pattern"] == ExpressionPattern { // then a text is an expression
+			types = slices.DeleteFunc(types, func(t string) bool { return t == "string" })
+		}
+		w.wrongType(path, at, types, Words(types))
+	case "pattern":
+		if schema["pattern"] == ExpressionPattern {
+			types := slices.DeleteFunc(typesOf(schema), func(t string) bool { return t == "string" })
+			w.wrongType(path, at, types, Words(types))
+			return
+		}
+		msg, _ := schema["patternErrorMessage"].(string)
+		if msg == "" {
+			msg = fmt.Sprintf("must match %v", schema["pattern"])
+		}
+		if last(strings.TrimSuffix(e.AbsoluteKeywordLocation, "/pattern")) == "propertyNames" && len(path) > 0 {
+			w.add(path[:len(path)-1], path[len(path)-1], msg, "")
+			return
+		}
+		w.add(path, "", show()+" "+msg, "")
+	case "enum":
+		words := texts(schema["enum"])
+		w.add(path, "", "must be one of "+strings.Join(words, ", ")+", not "+show(), didYouMean(at, words))
+	case "const":
+		w.add(path, "", fmt.Sprintf("must be %v, not %s", schema["const"], show()), "")
+	case "minimum":
+		w.add(path, "", fmt.Sprintf("must be at least %v, not %s", schema["minimum"], show()), "")
+	case "maximum":
+		w.add(path, "", fmt.Sprintf("must be at most %v, not %s", schema["maximum"], show()), "")
+	case "format":
+		kind, _ := schema["format"].(string)
+		if kind == "regex" {
+			kind = "regular expression"
+		}
+		w.add(path, "", show()+" is no valid "+kind, "")
+	case "required":
+		have, _ := at.(map[string]any)
+		for _, key := range texts(schema["required"]) {
+			if _, ok := have[key]; !ok {
+				w.add(path, "", fmt.Sprintf("the key %q is missing", key), "")
+			}
+		}
+	case "additionalProperties":
+		have, _ := at.(map[string]any)
+		known, _ := schema["properties"].(map[string]any)
+		names := slices.Sorted(maps.Keys(known))
+		for key := range have {
+			if _, ok := known[key]; !ok {
+				w.add(path, key, "unknown key", didYouMean(key, names))
+			}
+		}
+	case "not":
+		pair := texts(lookup(schema, []string{"not", "required"}))
+		w.add(path, pair[len(pair)-1], strings.Join(pair, " and ")+" exclude each other", "keep one of them")
+	default:
+		w.add(path, "", e.Message, "")
+	}
+}
+
+func didYouMean(v any, among []string) string {
+	word, _ := v.(string)
+	if s := Suggest(word, among); s != "" {
+		return fmt.Sprintf("did you mean %q?", s)
+	}
+	return ""
+}
+
+// hintFor says how to write a value so that it is of one of the types.
+func hintFor(v any, types []string) string {
+	wants := func(t string) bool { return slices.Contains(types, t) }
+	switch v := v.(type) {
+	case string:
+		switch word := strings.ToLower(v); {
+		case wants("boolean") && slices.Contains([]string{"yes", "on", "y"}, word):
+			return "write true"
+		case wants("boolean") && slices.Contains([]string{"no", "off", "n"}, word):
+			return "write false"
+		case wants("boolean") && (word == "true" || word == "false"), wants("integer") && isInteger(v):
+			return "remove the quotes"
+		case wants("array") && wants("object"):
+			return ""
+		case wants("array"):
+			return "write [" + short(v) + "]"
+		}
+	case map[string]any:
+		if wants("array") {
+			return `begin each entry with "- "`
+		}
+	case []any:
+		if wants("object") && !wants("array") {
+			return "there is one of this only: remove the list"
+		}
+	case bool, int64, float64:
+		if wants("array") && !wants("string") {
+			return fmt.Sprintf("write [%v]", v)
+		}
+	}
+	return ""
+}
+
+func isInteger(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
+}
+
+func typesOf(schema map[string]any) []string {
+	var types []string
+	switch t := schema["type"].(type) {
+	case string:
+		types = []string{t}
+	case []any:
+		types = texts(t)
+	}
+	return slices.DeleteFunc(types, func(t string) bool { return t == "null" })
+}
+
+// fits says whether v is of one of JSON Schema's types.
+func fits(v any, types []string) bool {
+	for _, t := range types {
+		switch v.(type) {
+		case string:
+			if t == "string" {
+				return true
+			}
+		case bool:
+			if t == "boolean" {
+				return true
+			}
+		case int64, float64:
+			if t == "integer" || t == "number" {
+				return true
+			}
+		case []any:
+			if t == "array" {
+				return true
+			}
+		case map[string]any:
+			if t == "object" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func texts(v any) []string {
+	list, _ := v.([]any)
+	var out []string
+	for _, e := range list {
+		if s, ok := e.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// quote shows a value in a message.
+func quote(v any) string {
+	if s, ok := v.(string); ok {
+		return strconv.Quote(short(s))
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return wordOf(v)
+	}
+	return short(string(b))
+}
+
+func short(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:57]) + "..."
+	}
+	return s
+}
+
+// pointer splits a JSON pointer, or the one behind a URL's #.
+func pointer(s string) []string {
+	if i := strings.IndexByte(s, '#'); i >= 0 {
+		s = s[i+1:]
+	}
+	if s == "" || s == "/" {
+		return nil
+	}
+	parts := strings.Split(strings.TrimPrefix(s, "/"), "/")
+	for i, p := range parts {
+		if u, err := url.PathUnescape(p); err == nil {
+			p = u
+		}
+		parts[i] = strings.ReplaceAll(strings.ReplaceAll(p, "~1", "/"), "~0", "~")
+	}
+	return parts
+}
+
+func last(pointer string) string { return pointer[strings.LastIndexByte(pointer, '/')+1:] }
+
+// lookup follows a pointer in a JSON value.
+func lookup(v any, path []string) any {
+	for _, p := range path {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[p]
+		case []any:
+			i, err := strconv.Atoi(p)
+			if err != nil || i < 0 || i >= len(x) {
+				return nil
+			}
+			v = x[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
