@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/fitout-dev/fitout/engine/plan"
+	"github.com/fitout-dev/fitout/engine/run"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/spf13/cobra"
+)
+
+type applyOptions struct {
+	fleetOptions
+	plan string
+	yes  bool
+}
+
+func newApplyCommand(a *app) *cobra.Command {
+	var o applyOptions
+	c := &cobra.Command{
+		Use:   "apply [DEVICE|GROUP...]",
+		Short: "Bring devices to the state that their profiles declare",
+		Long: `Plan all devices, show what will change, ask once, and do it. Every change is proven by observing again.
+
+With --plan, exactly the plan that was saved is applied; a device that has drifted since is refused.
+Ctrl-C stops each device after its current resource; a second one stops at once.
+
+Exit status: 0 every device is in the desired state, 3 a device failed, could not be reached or has drifted,
+4 declined or interrupted before everything was tried.`,
+		Example: `  fitout apply -i inventory.yaml
+  fitout apply -i inventory.yaml laptops --only packages --yes
+  fitout apply -p sales-laptop.yaml --device ssh://root@10.0.3.42
+  fitout apply --plan plan.json`,
+		RunE: func(c *cobra.Command, args []string) error { return runApply(c.Context(), a, &o, args) },
+	}
+	o.fleetOptions.flags(c.Flags())
+	c.Flags().StringVar(&o.plan, "plan", "", "apply the plan in this `file`")
+	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
+	return c
+}
+
+func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error {
+	var expected *plan.Plan
+	if o.plan != "" {
+		var err error
+		if expected, args, err = o.from(o.plan, args); err != nil {
+			return err
+		}
+	}
+	_, canAsk := terminal(a.in)
+	if !o.yes && !canAsk {
+		return hint.New(fmt.Errorf("there is no terminal to ask on"), "add --yes to apply without being asked")
+	}
+	f, err := a.fleet(&o.fleetOptions, args)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := newProgress(a, f.devices)
+	r := &run.Runner{ID: run.NewID(), Parallel: o.parallel, Only: o.only, Skip: o.skip, Expected: expected}
+	var rec *recorder
+	if s := f.store(); s != nil {
+		rec = newRecorder(a, s, r.ID, "apply", f.devices)
+	}
+	r.Report = func(e run.Event) {
+		p.report(e)
+		if rec != nil {
+			rec.report(e)
+		}
+	}
+	asking, decline := context.WithCancel(ctx)
+	defer decline()
+	defer interrupts(func() {
+		a.say("stopping after the current resource; once more stops at once")
+		r.Stop()
+		decline()
+	}, cancel)()
+	var confirm func([]run.Result) bool
+	if !o.yes {
+		confirm = func(results []run.Result) bool { p.close(); return a.confirm(asking, results) }
+	}
+	results := r.Apply(ctx, f.devices, confirm)
+	if rec != nil {
+		rec.finish(results, f.devices)
+	}
+	return status(p.summarize(r.ID, results, false))
+}
+
+// from takes what to work on from a plan file. Devices given beside it must be in it.
+func (o *applyOptions) from(file string, args []string) (*plan.Plan, []string, error) {
+	if o.inventory != "" || o.profile != "" || len(o.device) > 0 || len(o.only) > 0 || len(o.skip) > 0 {
+		return nil, nil, hint.New(fmt.Errorf("--plan goes with no other choice of what to do"), "a plan holds all of it: use --plan and --yes alone")
+	}
+	p, err := plan.Load(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.inventory, o.profile, o.device, o.only, o.skip = p.Inventory, p.Profile, p.OneOff, p.Only, p.Skip
+	if len(p.OneOff) > 0 {
+		return p, nil, nil
+	}
+	if len(args) == 0 {
+		for _, d := range p.Devices {
+			args = append(args, d.Name)
+		}
+	}
+	return p, args, nil
+}
+
+// confirm shows the plan and asks.
+func (a *app) confirm(ctx context.Context, results []run.Result) bool {
+	devices := plans(results)
+	plan.Render(a.err, devices, a.style(false))
+	if gone := plan.Deletions(devices); len(gone) > 0 {
+		fmt.Fprintf(a.err, "\n%s\n", a.paint(a.err, "31", fmt.Sprintf("%d to delete:", len(gone))))
+		for _, g := range gone {
+			fmt.Fprintf(a.err, "  %s\n", g)
+		}
+	}
+	answer, err := a.ask(ctx, "Apply this? [y/N] ", true)
+	return err == nil && (strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes"))
+}

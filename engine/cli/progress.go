@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+	"github.com/fitout-dev/fitout/engine/plan"
+	"github.com/fitout-dev/fitout/engine/run"
+	"github.com/fitout-dev/fitout/modules/hint"
+)
+
+// event is a line of --json. Its shape is stable: fields are added, never changed.
+type event struct {
+	Type   string       `json:"type"` // device, plan, and those of the executor: started, resource, notified, log, finished
+	Device string       `json:"device"`
+	Phase  string       `json:"phase,omitempty"`
+	Status string       `json:"status,omitempty"`
+	Plan   *plan.Device `json:"plan,omitempty"`
+	Event  *wire.Event  `json:"event,omitempty"`
+	Error  string       `json:"error,omitempty"`
+	Hint   string       `json:"hint,omitempty"`
+	Reboot string       `json:"reboot,omitempty"`
+}
+
+// summary is the last line of --json.
+type summary struct {
+	Type    string                   `json:"type"`
+	Run     string                   `json:"run,omitempty"`
+	Devices map[string]deviceSummary `json:"devices"`
+}
+
+type deviceSummary struct {
+	Status    string `json:"status"`
+	Changed   int    `json:"changed"` // for plan: how many changes are pending
+	Unchanged int    `json:"unchanged"`
+	Failed    int    `json:"failed"`
+	Skipped   int    `json:"skipped"`
+	Error     string `json:"error,omitempty"`
+}
+
+// progress shows what goes on. Its report is called with one event at a time.
+type progress struct {
+	a     *app
+	live  *table
+	start time.Time
+}
+
+func newProgress(a *app, devices []run.Device) *progress {
+	p := &progress{a: a, start: time.Now()}
+	if width, ok := terminal(a.err); ok && !a.quiet && !a.json && !a.verbose {
+		p.live = newTable(a.err, width, devices)
+	}
+	return p
+}
+
+func (p *progress) report(e run.Event) {
+	switch {
+	case p.a.json:
+		p.line(e)
+	case p.live != nil:
+		p.live.update(e)
+	case !p.a.quiet:
+		p.plain(e)
+	}
+	if l := e.Log; l != nil {
+		p.a.log.Debug(l.Text, "device", e.Device, "level", l.Level)
+	}
+	if e.Event != nil && e.Event.Type == wire.Log {
+		p.a.log.Debug(e.Event.Text, "device", e.Device, "level", e.Event.Level)
+	}
+}
+
+// line prints an event as JSON.
+func (p *progress) line(e run.Event) {
+	out := event{Type: "device", Device: e.Device, Phase: string(e.Phase)}
+	switch {
+	case e.Event != nil:
+		out.Type, out.Event, out.Phase = e.Event.Type, e.Event, ""
+	case e.Log != nil:
+		out.Type, out.Event = wire.Log, e.Log
+	case e.Plan != nil:
+		out.Type, out.Plan = "plan", e.Plan
+	case e.Result != nil:
+		out.Status, out.Reboot = string(e.Result.Status), e.Result.Reboot
+		if e.Result.Err != nil {
+			out.Error, out.Hint = e.Result.Err.Error(), hint.Of(e.Result.Err)
+		}
+	}
+	p.a.printJSON(out)
+}
+
+// plain prints what matters, a line each, for logs.
+func (p *progress) plain(e run.Event) {
+	switch {
+	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.Changed:
+		p.a.say("%s: %s: %s (%.1f s)", e.Device, e.Event.Address, past(e.Event), e.Event.Seconds)
+	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.FailedStatus:
+		p.a.say("%s: %s: failed: %s", e.Device, e.Event.Address, e.Event.Error)
+		if e.Event.Hint != "" {
+			p.a.say("  hint: %s", e.Event.Hint)
+		}
+	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.Skipped && strings.HasSuffix(e.Event.Reason, "failed"):
+		p.a.say("%s: %s: skipped (%s)", e.Device, e.Event.Address, e.Event.Reason)
+	case e.Event != nil && e.Event.Type == wire.Log && e.Event.Level == "warn":
+		p.a.say("%s: %s: %s", e.Device, e.Event.Address, e.Event.Text)
+	case e.Phase == run.Silent:
+		p.a.say("%s: nothing heard for a while; others go on", e.Device)
+	}
+}
+
+// past says what was done: "created", "updated".
+func past(e *wire.Event) string {
+	for _, c := range e.Changes {
+		if c.Property == "notification" && len(e.Changes) == 1 {
+			return "notified"
+		}
+	}
+	switch e.Op {
+	case "delete":
+		return "deleted"
+	case "create":
+		return "created"
+	}
+	return "updated"
+}
+
+// close takes the live table from the screen, so that what follows stands by itself.
+func (p *progress) close() {
+	if p.live != nil {
+		p.live.close()
+		p.live = nil
+	}
+}
+
+// summarize prints how it ended, and returns the exit status.
+func (p *progress) summarize(id string, results []run.Result, planned bool) int {
+	p.close()
+	code := exitDone
+	worse := func(c int) { code = max(code, c) }
+	s := summary{Type: "summary", Run: id, Devices: map[string]deviceSummary{}}
+	for _, r := range results {
+		d := deviceSummary{string(r.Status), r.Counts.Changed, r.Counts.Unchanged, r.Counts.Failed, r.Counts.Skipped, ""}
+		if r.Err != nil {
+			d.Error = r.Err.Error()
+		}
+		if planned && r.Plan != nil {
+			d.Changed = r.Plan.Count().Pending()
+		}
+		s.Devices[r.Device] = d
+		switch r.Status {
+		case run.Pending:
+			if planned {
+				worse(exitPending)
+			}
+		case run.Failed, run.Unreachable:
+			worse(exitFailed)
+		case run.Cancelled:
+			worse(exitStopped)
+		}
+	}
+	switch {
+	case p.a.json:
+		p.a.printJSON(s)
+	case planned:
+	default:
+		p.outcome(results)
+	}
+	return code
+}
+
+// outcome is the result of an apply for people: a line a device where that helps, and what to do about failures.
+func (p *progress) outcome(results []run.Result) {
+	out := p.a.out
+	var counts [6]int
+	order := []run.Status{run.Changed, run.Converged, run.Failed, run.Unreachable, run.Cancelled, run.Pending}
+	colors := map[run.Status]string{run.Changed: "33", run.Converged: "32", run.Failed: "31", run.Unreachable: "31", run.Cancelled: "35"}
+	width := 6
+	for _, r := range results {
+		width = max(width, len(r.Device))
+	}
+	shown := 0
+	for _, r := range results {
+		for i, s := range order {
+			if r.Status == s {
+				counts[i]++
+			}
+		}
+		if r.Status == run.Converged && len(results) > 20 {
+			continue // in a large fleet only those that need a look
+		}
+		shown++
+		text := fmt.Sprintf("%-*s  %s", width, r.Device, p.a.paint(out, colors[r.Status], fmt.Sprintf("%-11s", r.Status)))
+		c := r.Counts
+		text += fmt.Sprintf("  %d changed, %d unchanged", c.Changed, c.Unchanged)
+		for _, x := range []struct {
+			n    int
+			what string
+		}{{c.Failed, "failed"}, {c.Skipped, "skipped"}, {r.NotTried, "not tried"}} {
+			if x.n > 0 {
+				text += fmt.Sprintf(", %d %s", x.n, x.what)
+			}
+		}
+		fmt.Fprintln(out, text)
+		if r.Err != nil {
+			fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(r.Err.Error(), "\n", "\n  "))
+			if h := hint.Of(r.Err); h != "" {
+				fmt.Fprintf(out, "  hint: %s\n", h)
+			}
+		}
+		if r.Reboot != "" {
+			fmt.Fprintf(out, "  a reboot is pending: %s\n", r.Reboot)
+		}
+	}
+	if len(results) > 1 {
+		var parts []string
+		for i, s := range order {
+			if counts[i] > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", counts[i], s))
+			}
+		}
+		fmt.Fprintf(out, "%d devices in %.1f s: %s\n", len(results), time.Since(p.start).Seconds(), strings.Join(parts, ", "))
+	} else if shown == 1 && results[0].Status == run.Converged && results[0].Counts.Changed == 0 {
+		fmt.Fprintln(out, "Nothing to do.")
+	}
+}

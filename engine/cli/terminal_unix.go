@@ -1,0 +1,12 @@
+//go:build unix
+
+package cli
+
+import (
+	"io"
+	"syscall"
+)
+
+const terminate = syscall.SIGTERM
+
+func enableColors(io.Writer) bool { return true }
