@@ -43,7 +43,7 @@ type Line struct {
 
 	// How many lines equal line or match.
 	Count int `json:"count,omitzero" fit:"observed" title:"Lines found"`
-	// The text before the line that was found.
+	// The text before the line that is to be removed.
 	Before *string `json:"before,omitzero" fit:"observed" title:"Line before"`
 }
 
@@ -147,7 +147,7 @@ func (Lines) Observe(ctx context.Context, h *host.Host, want Line) (Line, error)
 		return have, nil
 	}
 	have.State, have.Line = "", &t.lines[at].text
-	if at > 0 {
+	if at > 0 && want.State == modules.Absent { // only undo needs it, and it may be anything
 		have.Before = &t.lines[at-1].text
 	}
 	return have, nil
