@@ -1,0 +1,112 @@
+package profile
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/fitout-dev/fitout/engine/profile/expression"
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/registry"
+	"github.com/fitout-dev/fitout/schema"
+)
+
+// entry is what a profile says of one resource, or with forEach of several.
+type entry struct {
+	typ    *modules.Type
+	at     *expression.Value
+	fields map[string]*expression.Value // its properties
+	names  []string                     // of fields, sorted
+	index  int                          // in the profile's order of its type
+
+	when, forEach, after, notify, timeout, retries *expression.Value
+
+	merged bool   // from several files: the schema hasn't seen it as a whole
+	broken bool   // the schema has something against it; it is not checked further
+	fixed  *built // what it is for every device
+}
+
+// keywords are what every entry may have beside its type's properties.
+var keywords = []string{"when", "forEach", "after", "notify", "timeout", "retries", "managed"}
+
+// check makes the entries of what was merged and finds what is wrong with them. faults are those of the schema.
+func (p *Profile) check(m *merged, faults []error) error {
+	all := &multierror.Error{Errors: slices.Clone(faults)}
+	add := func(err error) {
+		if err != nil {
+			all = multierror.Append(all, err)
+		}
+	}
+	p.dropped = m.dropped
+	slices.Sort(p.dropped)
+	for _, t := range registry.Types {
+		for i, d := range m.types[t] {
+			p.entries = append(p.entries, newEntry(d, i, faults))
+		}
+	}
+	add(p.sortVariables(m))
+	add(p.checkNames())
+	for _, e := range p.entries {
+		if e.forEach == nil && !e.broken && !slices.ContainsFunc(e.values(), func(v *expression.Value) bool { return !v.Constant() }) {
+			b, err := p.build(e, expression.NewScope(nil, false, nil, nil, true))
+			if err == nil && b[0] != nil { // else compile reports it
+				e.fixed = b[0]
+			}
+		}
+	}
+	_, err := p.compile(nil)
+	add(err)
+	return all.ErrorOrNil()
+}
+
+func newEntry(d *declaration, index int, faults []error) *entry {
+	e := &entry{typ: d.typ, at: d.at, fields: d.fields, index: index, merged: d.merged}
+	take := func(name string) *expression.Value {
+		if _, own := d.typ.Field(name); own {
+			return nil
+		}
+		v := e.fields[name]
+		delete(e.fields, name)
+		if v != nil && v.IsNull() {
+			return nil
+		}
+		return v
+	}
+	e.when, e.forEach = take("when"), take("forEach")
+	e.after, e.notify = take("after"), take("notify")
+	e.timeout, e.retries = take("timeout"), take("retries")
+	take("managed")
+	e.names = names(e.fields)
+	last := lastLine(d.at)
+	e.broken = slices.ContainsFunc(faults, func(err error) bool {
+		f, ok := err.(*schema.Problem)
+		return ok && f.File == d.at.Source.File && f.Line >= d.at.Node.Line && f.Line <= last
+	})
+	return e
+}
+
+func lastLine(v *expression.Value) int {
+	line := v.Node.Line + strings.Count(v.Node.Value, "\n")
+	for _, c := range v.Items() {
+		line = max(line, lastLine(c))
+	}
+	for _, k := range v.Keys() {
+		line = max(line, lastLine(v.Field(k)))
+	}
+	return line
+}
+
+// values are all that may hold expressions, in a stable order.
+func (e *entry) values() []*expression.Value {
+	var vs []*expression.Value
+	for _, v := range []*expression.Value{e.forEach, e.when, e.after, e.notify, e.timeout, e.retries} {
+		if v != nil {
+			vs = append(vs, v)
+		}
+	}
+	for _, n := range e.names {
+		vs = append(vs, e.fields[n])
+	}
+	return vs
+}

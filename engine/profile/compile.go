@@ -1,0 +1,347 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/fitout-dev/fitout/engine/profile/expression"
+	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/modules/registry"
+	"github.com/fitout-dev/fitout/schema"
+)
+
+// Compile makes the resources of a device. The error holds all that is wrong, sorted by position. It may be called
+// concurrently. What it returns shares values with what it returns for other devices: read it, don't change it.
+func (p *Profile) Compile(d Device) (*Compiled, error) { return p.compile(&d) }
+
+// compile without a device finds what is wrong for any device.
+func (p *Profile) compile(d *Device) (*Compiled, error) {
+	s, err := p.scope(d)
+	if err != nil {
+		return nil, schema.Sort(err)
+	}
+	c := compilation{profile: p}
+	var faults *multierror.Error
+	for _, e := range p.entries {
+		var bs []*built
+		switch {
+		case e.fixed != nil:
+			bs = []*built{e.fixed.on(s)}
+		default:
+			var err error
+			if bs, err = p.build(e, s); err != nil {
+				faults = multierror.Append(faults, err)
+			}
+		}
+		for _, b := range bs {
+			if b == nil {
+				c.unnamed(e.typ.Name)
+				continue
+			}
+			c.all = append(c.all, b)
+		}
+	}
+	if err := c.link(); err != nil {
+		faults = multierror.Append(faults, err)
+	}
+	order, err := c.order()
+	if err != nil {
+		faults = multierror.Append(faults, err)
+	}
+	if err := schema.Sort(faults.ErrorOrNil()); err != nil {
+		return nil, err
+	}
+	return c.result(order), nil
+}
+
+// on is a resource that is the same for every device, on one of them: the platform may lack it.
+func (b *built) on(s *expression.Scope) *built {
+	skip := platformSkip(b.typ, s)
+	if skip == "" {
+		return b
+	}
+	out := *b
+	out.res.Skip = skip
+	out.res.Secret = nil
+	out.blobs = nil
+	return &out
+}
+
+// compilation is the set of resources of one device, while their edges are found.
+type compilation struct {
+	profile    *Profile
+	all        []*built
+	incomplete map[string]bool // types with resources whose addresses aren't known yet
+
+	index  map[string]int // of those that aren't skipped, by address
+	skip   map[string]int // of those that are
+	after  []map[int]bool // edges
+	notify [][]int
+}
+
+func (c *compilation) unnamed(typ string) {
+	if c.incomplete == nil {
+		c.incomplete = map[string]bool{}
+	}
+	c.incomplete[typ] = true
+}
+
+// link finds all edges.
+func (c *compilation) link() error {
+	var faults *multierror.Error
+	if err := c.number(); err != nil {
+		faults = multierror.Append(faults, err)
+	}
+	c.after = make([]map[int]bool, len(c.all))
+	c.notify = make([][]int, len(c.all))
+	for i := range c.all {
+		c.after[i] = map[int]bool{}
+	}
+	for i, b := range c.all {
+		if b.skipped() {
+			continue
+		}
+		for _, t := range b.after {
+			to, err := c.resolve(i, t, map[int]bool{})
+			if err != nil {
+				faults = multierror.Append(faults, err)
+			}
+			for _, j := range to {
+				c.after[i][j] = true
+			}
+		}
+		for _, t := range b.notify {
+			to, err := c.resolveNotify(i, t)
+			if err != nil {
+				faults = multierror.Append(faults, err)
+			}
+			for _, j := range to {
+				c.notify[i] = append(c.notify[i], j)
+				c.after[j][i] = true
+			}
+		}
+	}
+	c.implied()
+	return faults.ErrorOrNil()
+}
+
+// number finds addresses that come twice, and takes out what is skipped where the same address isn't.
+func (c *compilation) number() error {
+	var faults *multierror.Error
+	first := map[string]*built{}
+	kept := c.all[:0]
+	for _, b := range c.all {
+		if b.skipped() {
+			continue
+		}
+		was := first[b.res.Address]
+		if was == nil {
+			first[b.res.Address] = b
+		} else if !was.uncertain && !b.uncertain {
+			hint := "merge them, or give each a when of which one holds at most"
+			faults = multierror.Append(faults, b.entry.at.Problem(hint, "%s is declared twice, first at %s",
+				b.res.Address, was.res.Position))
+		}
+	}
+	seen := map[string]bool{}
+	for _, b := range c.all {
+		if b.skipped() && (first[b.res.Address] != nil || seen[b.res.Address]) {
+			continue
+		}
+		seen[b.res.Address] = true
+		kept = append(kept, b)
+	}
+	c.all = kept
+	c.index, c.skip = map[string]int{}, map[string]int{}
+	for i, b := range c.all {
+		if b.skipped() {
+			c.skip[b.res.Address] = i
+		} else if _, twice := c.index[b.res.Address]; !twice {
+			c.index[b.res.Address] = i
+		}
+	}
+	return faults.ErrorOrNil()
+}
+
+// resolve finds what an address stands for: itself, all of a type, or for a skipped resource what that comes after.
+func (c *compilation) resolve(from int, t target, passed map[int]bool) ([]int, error) {
+	if j, ok := c.index[t.address]; ok {
+		if j == from {
+			return nil, t.at.Problem("", "%s comes after itself", t.address)
+		}
+		return []int{j}, nil
+	}
+	if j, ok := c.skip[t.address]; ok {
+		if passed[j] {
+			return nil, nil
+		}
+		passed[j] = true
+		var out []int
+		for _, t := range c.all[j].after {
+			to, err := c.resolve(from, t, passed)
+			if err != nil {
+				continue // reported where it is written, if it is wrong
+			}
+			out = append(out, to...)
+		}
+		return out, nil
+	}
+	var out []int
+	found := false
+	for j, b := range c.all {
+		if b.typ.Name == t.address {
+			found = true
+			if j != from && !b.skipped() {
+				out = append(out, j)
+			}
+		}
+	}
+	typ, _, _ := strings.Cut(t.address, "/")
+	if found || c.incomplete[typ] || slices.Contains(c.profile.dropped, t.address) {
+		return out, nil
+	}
+	return nil, c.nowhere(t)
+}
+
+func (c *compilation) nowhere(t target) error {
+	var among []string
+	for _, b := range c.all {
+		among = append(among, b.res.Address, b.typ.Name)
+	}
+	typ, _, hasKey := strings.Cut(t.address, "/")
+	otherwise := "an address is type/key, as in users/alice or files//etc/motd"
+	if hasKey && registry.Find(typ) != nil {
+		otherwise = "declare it, or remove the reference"
+	}
+	return t.at.Problem(didYouMean(t.address, slices.Compact(among), otherwise), "%q is not declared", t.address)
+}
+
+func (c *compilation) resolveNotify(from int, t target) ([]int, error) {
+	typ, _, _ := strings.Cut(t.address, "/")
+	if r := registry.Find(typ); r != nil && !r.CanNotify() {
+		var can []string
+		for _, r := range registry.Types {
+			if r.CanNotify() {
+				can = append(can, r.Name)
+			}
+		}
+		return nil, t.at.Problem(fmt.Sprintf("these can: %s; use after where the order is meant", strings.Join(can, ", ")),
+			"%s can't be notified", typ)
+	}
+	if _, skipped := c.skip[t.address]; skipped {
+		return nil, nil
+	}
+	to, err := c.resolve(from, t, map[int]bool{})
+	if p, ok := errors.AsType[*schema.Problem](err); ok && strings.HasSuffix(p.Msg, "comes after itself") {
+		p.Msg = t.address + " notifies itself"
+	}
+	return to, err
+}
+
+// implied adds the edges that anyone would assume. Of two that are absent the one that the other needs goes last, and
+// nothing waits for what goes away.
+func (c *compilation) implied() {
+	byPath := map[string][]int{}
+	for i, b := range c.all {
+		if b.skipped() {
+			continue
+		}
+		for _, f := range b.typ.Fields {
+			if f.Role == "key" && f.Path {
+				if text, ok := b.res.Want[f.Name].(string); ok {
+					byPath[c.clean(text)] = append(byPath[c.clean(text)], i)
+				}
+			}
+		}
+	}
+	for i, b := range c.all {
+		if b.skipped() {
+			continue
+		}
+		for _, ref := range b.refs {
+			if j, ok := c.index[ref]; ok {
+				c.imply(i, j)
+			}
+		}
+		for _, text := range b.paths {
+			at := c.clean(text)
+			for _, j := range byPath[at] {
+				if registry.Position(c.all[j].typ.Name) < registry.Position(b.typ.Name) {
+					c.imply(i, j)
+				}
+			}
+			for up := path.Dir(at); up != at; at, up = up, path.Dir(up) {
+				for _, j := range byPath[up] {
+					c.imply(i, j)
+				}
+				if len(byPath[up]) > 0 {
+					break
+				}
+			}
+		}
+	}
+}
+
+// clean makes paths comparable, those of Windows too.
+func (c *compilation) clean(p string) string {
+	if len(p) > 1 && p[1] == ':' || strings.HasPrefix(p, `\\`) {
+		p = strings.ToLower(strings.ReplaceAll(p, `\`, "/"))
+	}
+	return path.Clean(p)
+}
+
+func (c *compilation) imply(i, j int) {
+	if i == j {
+		return
+	}
+	switch {
+	case c.all[i].absent() && c.all[j].absent():
+		c.after[j][i] = true
+	case !c.all[j].absent():
+		c.after[i][j] = true
+	}
+}
+
+func (c *compilation) result(order []int) *Compiled {
+	out := &Compiled{Profile: c.profile.Name, Files: c.profile.Files, Blobs: map[string]Content{}}
+	out.Resources = make([]Resource, 0, len(order))
+	texts := map[string]bool{}
+	for _, x := range c.profile.secrets {
+		texts[x.(string)] = true
+	}
+	for _, i := range order {
+		b := c.all[i]
+		r := b.res
+		r.After, r.Notify = nil, nil
+		for j := range c.after[i] {
+			r.After = append(r.After, c.all[j].res.Address)
+		}
+		for _, j := range c.notify[i] {
+			r.Notify = append(r.Notify, c.all[j].res.Address)
+		}
+		slices.Sort(r.After)
+		slices.Sort(r.Notify)
+		r.Notify = slices.Compact(r.Notify)
+		for hash, content := range b.blobs {
+			content.Secret = content.Secret || out.Blobs[hash].Secret
+			out.Blobs[hash] = content
+		}
+		if len(r.Secret) > 0 {
+			expression.Walk(r.Want, func(leaf any) {
+				if v, ok := leaf.(secret.Value); ok {
+					texts[expression.Reveal(v).(string)] = true
+				}
+			})
+		}
+		out.Resources = append(out.Resources, r)
+	}
+	delete(texts, "")
+	out.Secrets = slices.Sorted(maps.Keys(texts))
+	return out
+}

@@ -1,0 +1,202 @@
+package profile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/fitout-dev/fitout/engine/profile/expression"
+	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// contents replaces what a profile writes for a content (content, source or template) by the name of the content.
+func (p *Profile) contents(b *built, want map[string]any, s *expression.Scope, whole *bool) error {
+	for _, f := range b.typ.Fields {
+		if !f.IsBlob() {
+			continue
+		}
+		var from *expression.Value
+		for _, name := range f.Blob {
+			v := b.entry.fields[name]
+			if v == nil || v.IsNull() {
+				continue
+			}
+			if from != nil {
+				return v.Problem("keep one of "+strings.Join(f.Blob, ", "), "%s is set too, and both are the content", from.Name())
+			}
+			from = v
+		}
+		if from == nil {
+			continue
+		}
+		x, known := want[from.Name()]
+		delete(want, from.Name())
+		if !known || b.entry.broken {
+			continue
+		}
+		blob, content, err := p.content(from, x, s)
+		if errors.Is(err, errNotYet) {
+			*whole = false
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		want[f.Name] = blob
+		b.blobs = map[string]Content{blob.Hash: content}
+		if content.Secret {
+			b.res.Secret = append(b.res.Secret, f.Name)
+		}
+	}
+	return nil
+}
+
+// errNotYet says that a template needs facts that aren't there yet.
+var errNotYet = errors.New("not yet")
+
+func (p *Profile) content(v *expression.Value, x any, s *expression.Scope) (host.Blob, Content, error) {
+	switch v.Name() {
+	case "source":
+		return p.sourceContent(v, x)
+	case "template":
+		t, err := p.template(v)
+		if err != nil {
+			return host.Blob{}, Content{}, err
+		}
+		return inline(t.render(s))
+	}
+	if text, ok := x.(secret.Value); ok {
+		return inline([]byte(expression.Reveal(text).(string)), true, nil)
+	}
+	text, ok := x.(string)
+	if !ok {
+		return host.Blob{}, Content{}, v.Problem("put it in quotes", "gives %s, and a content is text", kindOf(x))
+	}
+	return inline([]byte(text), false, nil)
+}
+
+// inline is a content that is held in memory.
+func inline(text []byte, secret bool, err error) (host.Blob, Content, error) {
+	if err != nil {
+		return host.Blob{}, Content{}, err
+	}
+	blob, err := host.BlobOf(bytes.NewReader(text))
+	return blob, Content{Size: blob.Size, Secret: secret, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(text)), nil
+	}}, err
+}
+
+// sourceContent is a file beside the profile. It is hashed once, and checked against that hash when it is read.
+func (p *Profile) sourceContent(v *expression.Value, x any) (host.Blob, Content, error) {
+	open, shown, err := opener(v, fmt.Sprint(x))
+	if err != nil {
+		return host.Blob{}, Content{}, err
+	}
+	blob, err := p.loader.hash(shown, open)
+	if err != nil {
+		return host.Blob{}, Content{}, v.Problem(missing(shown, err), "%s", plainError(shown, err))
+	}
+	return blob, Content{Size: blob.Size, Open: func() (io.ReadCloser, error) {
+		f, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return &verified{f: f, sum: sha256.New(), want: blob, name: shown}, nil
+	}}, nil
+}
+
+// verified reads a file that must still be what was hashed.
+type verified struct {
+	f    io.ReadCloser
+	sum  hash.Hash
+	read int64
+	want host.Blob
+	name string
+}
+
+func (v *verified) Read(p []byte) (int, error) {
+	n, err := v.f.Read(p)
+	v.sum.Write(p[:n])
+	v.read += int64(n)
+	if v.read > v.want.Size || err == io.EOF && (v.read != v.want.Size || hex.EncodeToString(v.sum.Sum(nil)) != v.want.Hash) {
+		return 0, hint.New(fmt.Errorf("%s has changed since it was hashed", v.name), "run it again once nothing writes to the file")
+	}
+	return n, err
+}
+
+func (v *verified) Close() error { return v.f.Close() }
+
+// opener finds a file that a profile names, beside that profile.
+func opener(v *expression.Value, name string) (open func() (fs.File, error), shown string, err error) {
+	if name == "" {
+		return nil, "", v.Problem("", "names no file")
+	}
+	if fsys := v.Source.FS; fsys != nil {
+		at := path.Join(v.Source.Dir, name)
+		if !fs.ValidPath(at) {
+			return nil, "", v.Problem("", "%s is outside of what ships with fitout", name)
+		}
+		return func() (fs.File, error) { return fsys.Open(at) }, "shipped/" + at, nil
+	}
+	at := filepath.FromSlash(name)
+	if !filepath.IsAbs(at) {
+		at = filepath.Join(v.Source.Dir, at)
+	}
+	return func() (fs.File, error) {
+		info, err := os.Stat(at)
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() { // a pipe would hang
+			return nil, fmt.Errorf("%s is not a regular file", at)
+		}
+		return os.Open(at)
+	}, at, nil
+}
+
+func (l *Loader) hash(shown string, open func() (fs.File, error)) (host.Blob, error) {
+	l.blobsMu.Lock()
+	defer l.blobsMu.Unlock()
+	if b, ok := l.blobs[shown]; ok {
+		return b, nil
+	}
+	f, err := open()
+	if err != nil {
+		return host.Blob{}, err
+	}
+	defer f.Close()
+	b, err := host.BlobOf(f)
+	if err != nil {
+		return b, err
+	}
+	l.blobs[shown] = b
+	return b, nil
+}
+
+func missing(shown string, err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return near(shown)
+	}
+	return hint.Of(err)
+}
+
+func plainError(shown string, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("no file %s", shown)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("may not read %s", shown)
+	}
+	return err.Error()
+}
