@@ -94,26 +94,45 @@ func (d *Device) Plan(typ, want string) []Report {
 	return d.ask(request{Type: typ, Wants: json.RawMessage(want), Plan: true, Timeout: 10 * time.Minute})
 }
 
+// Try is Converge that may break down in the middle: the machine's crash, a kill.
+func (d *Device) Try(typ, want string) ([]Report, error) {
+	return d.try(request{Type: typ, Wants: json.RawMessage(want), Timeout: 10 * time.Minute})
+}
+
 func (d *Device) ask(r request) []Report {
 	d.t.Helper()
+	reports, err := d.try(r)
+	if err != nil {
+		d.t.Errorf("on %s: %v", d.M.Name, err)
+	}
+	return reports
+}
+
+func (d *Device) try(r request) ([]Report, error) {
 	b, err := json.Marshal(r)
-	must(d.t, err)
+	if err != nil {
+		return nil, err
+	}
 	f, err := os.CreateTemp(filepath.Join(d.root, "var/tmp"), "fitout-request-")
-	must(d.t, err)
+	if err != nil {
+		return nil, err
+	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	must(d.t, err)
-	must(d.t, f.Close())
+	if _, err := f.Write(b); err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
 	out, err := d.M.Exec(d.t.Context(), "cd /; "+onMachine+"=/var/tmp/"+filepath.Base(f.Name())+" "+program)
 	if err != nil {
-		d.t.Errorf("on %s: %v\n%s", d.M.Name, err, out)
-		return nil
+		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
 	var reports []Report
 	if err := json.Unmarshal([]byte(out), &reports); err != nil {
-		d.t.Errorf("on %s: %v\n%s", d.M.Name, err, out)
+		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	return reports
+	return reports, nil
 }
 
 // serve does on the machine what a request asks for.
@@ -197,3 +216,6 @@ func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any,
 	}
 	return reports
 }
+
+// In is d for a subtest.
+func (d *Device) In(t testing.TB) *Device { return &Device{t: t, M: d.M, root: d.root} }

@@ -23,7 +23,11 @@ func (d *Device) Repo(l *lab.Lab) *Repo {
 	d.t.Helper()
 	ln, err := net.Listen("tcp", net.JoinHostPort(l.Gateway, "0"))
 	must(d.t, err)
-	server := &http.Server{Handler: http.FileServer(http.Dir(filepath.Join(d.root, "srv/repo")))}
+	files := http.FileServer(http.Dir(filepath.Join(d.root, "srv/repo")))
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("If-Modified-Since") // lists made within one second of each other differ
+		files.ServeHTTP(w, r)
+	})}
 	go server.Serve(ln)
 	d.t.Cleanup(func() { server.Close() })
 	r := &Repo{d, "http://" + ln.Addr().String()}

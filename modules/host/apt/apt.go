@@ -127,7 +127,7 @@ func Refresh(ctx context.Context, h *host.Host) error {
 		// apt-get forgives sources that it could not reach: it warns and goes on with old lists.
 		var warned []string
 		for line := range strings.Lines(out) {
-			if line = strings.TrimSpace(line); hasAny(line, "W: Failed to fetch", "W: GPG error", "W: An error occurred during the signature", "Err:") {
+			if line = strings.TrimSpace(line); hasAny(line, "W: Failed to fetch", "W: GPG error", "W: An error occurred during the signature") {
 				warned = append(warned, "E: "+line)
 			}
 		}
@@ -136,7 +136,7 @@ func Refresh(ctx context.Context, h *host.Host) error {
 		}
 		d := diagnose(out + "\n" + strings.Join(warned, "\n"))
 		if d.cause != locked {
-			return d.error("refresh the package lists")
+			return d.error("the package lists could not be refreshed")
 		}
 	}
 }

@@ -176,6 +176,16 @@ func diagnose(out string) diagnosis {
 				}
 				processed = append(processed, packageOf(strings.TrimSpace(l)))
 			}
+		case strings.Contains(line, " is a virtual package provided by:"):
+			var providers []string
+			for _, l := range lines[i+1:] {
+				f := strings.Fields(l)
+				if len(f) == 0 || !strings.HasPrefix(l, " ") {
+					break
+				}
+				providers = append(providers, f[0])
+			}
+			words = append(words, strings.Fields(line)[1]+" is virtual, provided by "+strings.Join(providers, ", "))
 		case hasAny(trimmed, "E: ", "dpkg: error: ") || strings.HasPrefix(line, " ") && strings.Contains(line, " : "):
 			if !slices.Contains(words, trimmed) {
 				words = append(words, trimmed)

@@ -175,7 +175,12 @@ func (w *work) check(ctx context.Context, items []*item) (no, err error) {
 	}
 	if !ok {
 		d := diagnose(out)
-		no := d.error("can't be done: apt")
+		no := d.error("apt can't do it")
+		if d.cause == unmet {
+			if held := w.db.heldIn(d.text); len(held) > 0 {
+				no = hint.New(no, "%s is held: declare it with hold: false, or with the version that is wanted", strings.Join(held, ", "))
+			}
+		}
 		if d.cause == missing || d.cause == unmet {
 			no = &staleError{no}
 		}
@@ -203,6 +208,8 @@ func (w *work) check(ctx context.Context, items []*item) (no, err error) {
 			held = append(held, s.Name)
 		}
 	}
+	slices.Sort(others)
+	slices.Sort(held)
 	if len(essential) > 0 {
 		return fmt.Errorf("refused: it would remove %s, which the system can't do without", strings.Join(essential, ", ")), nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -156,6 +157,17 @@ func (d *Database) Provider(name string, c Constraint) string {
 		}
 	}
 	return best
+}
+
+// heldIn lists the held packages that a text names.
+func (d *Database) heldIn(text string) []string {
+	var held []string
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \n,()|", r) }) {
+		if d.Find(word).Held() && !slices.Contains(held, word) {
+			held = append(held, word)
+		}
+	}
+	return held
 }
 
 // parseStatus hands each entry of a status file to put. It keeps only the fields that are used, since the file has

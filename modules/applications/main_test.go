@@ -1,0 +1,10 @@
+package applications
+
+import (
+	"testing"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/moduletest"
+)
+
+func TestMain(m *testing.M) { moduletest.Main(m, modules.Define("packages", Packages{})) }

@@ -1,0 +1,273 @@
+package applications
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fitout-dev/fitout/integration/lab"
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/moduletest"
+)
+
+// aptMachine is a machine with a repository of small packages as its only source.
+type aptMachine struct {
+	*testing.T
+	*moduletest.Device
+	repo *moduletest.Repo
+}
+
+func newAptMachine(t *testing.T) *aptMachine {
+	l := lab.New(t)
+	d := moduletest.OnMachine(t, l.Machine(t, lab.Debian))
+	a := &aptMachine{t, d, d.Repo(l)}
+	a.repo.Make(`
+		deb main plain 1.0; deb main plain 1.1; deb main plain 2.0
+		deb main epoch 1:1.0; deb main epoch 1:2.0
+		deb main lib 1.0; deb main user 1.0 'Depends: lib'; deb main user2 1.0 'Depends: lib (>= 1.0)'
+		deb main fixed 1.0
+		deb main needs 1.0 'Depends: nowhere'
+		deb main fights 1.0 'Conflicts: plain'
+		deb main mail-a 1.0 'Provides: mail-agent'
+		deb main rec 1.0 'Recommends: plain'
+		conffile=text deb main conf 1.0; conffile=text deb main conf 2.0
+		preinst='touch /run/reboot-required; echo kernel >>/run/reboot-required.pkgs' deb main kernel 1.0
+		postinst='echo the licence is missing; [ -e /run/licence ]' deb main fails 1.0
+		postinst='touch /run/slow; while [ ! -e /run/go ]; do sleep 0.05; done' deb main slow 1.0`)
+	return a
+}
+
+// in gives a subtest its own failures, and a machine without the packages of others.
+func (a *aptMachine) in(name string, f func(*aptMachine)) {
+	a.Run(name, func(t *testing.T) {
+		b := &aptMachine{t, a.Device.In(t), a.repo}
+		b.sh(`touch /run/go /run/licence; dpkg --configure -a >/dev/null
+			for p in $(dpkg-query -W -f '${Maintainer}|${Package}\n' | sed -n 's/^Lab.*|//p'); do echo $p install | dpkg --set-selections; set -- "$@" $p; done
+			[ $# = 0 ] || dpkg --purge "$@" >/dev/null 2>&1
+			rm -f /run/go /run/slow /run/licence /run/reboot-required* /etc/*.conf.dpkg-*; : >/var/log/apt/history.log`)
+		f(b)
+	})
+}
+
+func (a *aptMachine) sh(script string) string { a.Helper(); return a.M.Run(a.T, script) }
+
+// versions are those that dpkg knows as installed, with "h" where held: "plain=1.0 lib=1.0h".
+func (a *aptMachine) versions() string {
+	a.Helper()
+	return a.sh(`dpkg-query -W -f '${Maintainer}|${Package}=${Version} ${db:Status-Want} ${db:Status-Status}\n' | sed -n 's/^Lab[^|]*|//p' |
+		sed -n 's/ hold installed$/h/p; s/ install installed$//p' | sort -t= -k1,1 | tr '\n' ' ' | sed 's/ $//'`)
+}
+
+func (a *aptMachine) installed(want string) {
+	a.Helper()
+	if got := a.versions(); got != want {
+		a.Errorf("installed: %q, want %q", got, want)
+	}
+}
+
+// converges wants the named operations, no errors, and nothing to do afterwards.
+func (a *aptMachine) converges(want string, ops ...modules.Op) []moduletest.Report {
+	a.Helper()
+	reports := a.Converge("packages", want)
+	for i, r := range reports {
+		if r.Error != "" || r.Again != modules.Same || len(ops) != len(reports) || r.Op != ops[i] {
+			a.Errorf("%d: %+v", i, r)
+		}
+	}
+	return reports
+}
+
+// fails wants errors that contain these texts, "" for none.
+func (a *aptMachine) fails(want string, texts ...string) []moduletest.Report {
+	a.Helper()
+	reports := a.Converge("packages", want)
+	a.errors(reports, texts...)
+	return reports
+}
+
+func (a *aptMachine) errors(reports []moduletest.Report, texts ...string) {
+	a.Helper()
+	if len(reports) != len(texts) {
+		a.Fatalf("%d reports: %+v", len(reports), reports)
+	}
+	for i, r := range reports {
+		if (texts[i] == "") != (r.Error == "") || !strings.Contains(r.Error, texts[i]) {
+			a.Errorf("%d: error %q, want %q", i, r.Error, texts[i])
+		}
+	}
+}
+
+// transactions is how often apt has changed the machine.
+func (a *aptMachine) transactions(want int) {
+	a.Helper()
+	if got := a.sh("grep -c ^Start-Date /var/log/apt/history.log || :"); got != fmt.Sprint(want) {
+		a.Errorf("%s transactions, want %d:\n%s", got, want, a.sh("cat /var/log/apt/history.log"))
+	}
+}
+
+const stampOf = "stat -c %y,%i /var/lib/apt/periodic/update-success-stamp"
+
+func TestApt(t *testing.T) {
+	a := newAptMachine(t)
+	const same, create, update, remove = modules.Same, modules.Create, modules.Update, modules.Delete
+
+	a.in("one transaction", func(a *aptMachine) {
+		a.converges(`[{"name":"plain","version":"1.*","hold":true},{"name":"user"},{"name":"epoch","version":">= 1:1.0, < 1:2"}]`, create, create, create)
+		a.installed("epoch=1:1.0 lib=1.0 plain=1.1h user=1.0")
+		a.transactions(1)
+		stamp := a.sh(stampOf)
+		a.converges(`[{"name":"plain","version":"1.*","hold":true},{"name":"user","hold":false},{"name":"user2","state":"absent"}]`, same, same, same)
+		a.converges(`[{"name":"plain","version":"2.0"},{"name":"user","state":"absent"},{"name":"epoch","version":"latest"},{"name":"user2"}]`, update, remove, update, create)
+		a.installed("epoch=1:2.0 lib=1.0 plain=2.0h user2=1.0") // a hold stays where it isn't declared
+		a.transactions(2)
+		a.converges(`{"name":"plain","version":"<= 1.0","hold":false}`, update)
+		a.installed("epoch=1:2.0 lib=1.0 plain=1.0 user2=1.0")
+		if now := a.sh(stampOf); now != stamp {
+			a.Errorf("the lists were fetched again: %s, %s", stamp, now)
+		}
+	})
+	a.in("what can't be had", func(a *aptMachine) {
+		a.fails(`[{"name":"plain"},{"name":"nosuch"},{"name":"epoch","version":"3.*"},{"name":"needs"},{"name":"mail-agent"},{"name":"pla.n"}]`,
+			"", "no package nosuch in the package lists", `no version of epoch meets "3.*"; available: 1:2.0, 1:1.0`, "Depends: nowhere", "", "no package pla.n")
+		a.installed("mail-a=1.0 plain=2.0")
+	})
+	a.in("new in the archive", func(a *aptMachine) {
+		a.repo.Make("deb main fresh 1.0")
+		a.converges(`[{"name":"fresh"},{"name":"plain"}]`, create, create)
+		a.repo.Make("deb main fresh 3.0")
+		a.converges(`{"name":"fresh","version":"3.*"}`, update)
+	})
+	a.in("stale lists", func(a *aptMachine) {
+		a.repo.Make("deb main moves 1.0")
+		a.converges(`{"name":"moves"}`, create)
+		a.sh("dpkg --purge moves; apt-get clean")
+		a.repo.Make("rm $R/main/moves_1.0_all.deb; deb main moves 1.1")
+		a.converges(`{"name":"moves"}`, create)
+		a.installed("moves=1.1")
+	})
+	a.in("failing script", func(a *aptMachine) {
+		reports := a.fails(`[{"name":"plain"},{"name":"fails"},{"name":"user"}]`, "", "the licence is missing", "")
+		if len(reports) == 3 && reports[1].After["state"] != "half-configured" {
+			a.Errorf("a broken package is not shown as such: %+v", reports[1])
+		}
+		a.fails(`[{"name":"fails"},{"name":"epoch"}]`, "the licence is missing", "")
+		a.sh("touch /run/licence")
+		a.converges(`[{"name":"fails"},{"name":"plain"}]`, create, same)
+	})
+	a.in("removals", func(a *aptMachine) {
+		a.converges(`[{"name":"user"},{"name":"user2"},{"name":"plain"}]`, create, create, create)
+		a.fails(`[{"name":"lib","state":"absent"},{"name":"plain","state":"absent"}]`, "it would also remove user, user2", "")
+		a.fails(`[{"name":"fights"},{"name":"plain"}]`, "", "fights : Conflicts: plain")
+		a.installed("fights=1.0 lib=1.0 user=1.0 user2=1.0")
+	})
+	a.in("dependents", func(a *aptMachine) {
+		a.converges(`[{"name":"user"},{"name":"user2"}]`, create, create)
+		a.converges(`[{"name":"lib","state":"absent"},{"name":"user","state":"absent"},{"name":"user2","state":"absent"}]`, remove, remove, remove)
+		a.transactions(2)
+		a.converges(`[{"name":"user"},{"name":"user2"}]`, create, create)
+		a.converges(`{"name":"lib","state":"absent","removeDependents":true}`, remove)
+		a.installed("")
+		a.fails(`[{"name":"dpkg","state":"absent"},{"name":"plain"}]`, "dpkg is essential", "")
+		a.fails(`{"name":"libc6","state":"absent","removeDependents":true}`, "apt can't do it")
+		a.sh("dpkg -s libc6 dpkg >/dev/null")
+	})
+	a.in("holds", func(a *aptMachine) {
+		a.converges(`[{"name":"fixed","hold":true},{"name":"plain","version":"1.0","hold":true}]`, create, create)
+		a.repo.Make("deb main fixed 2.0; deb main newer 1.0 'Depends: fixed (>= 2.0)'")
+		a.sh("apt-get update")
+		a.fails(`[{"name":"newer"},{"name":"plain","version":"1.1"}]`, "fixed is held", "")
+		a.installed("fixed=1.0h plain=1.1h")
+		a.converges(`[{"name":"newer"},{"name":"fixed","hold":false,"version":"2.*"},{"name":"plain","hold":false}]`, create, update, update)
+		a.installed("fixed=2.0 newer=1.0 plain=1.1")
+	})
+	a.in("configuration", func(a *aptMachine) {
+		a.converges(`{"name":"conf","version":"1.0"}`, create)
+		a.sh("echo mine >/etc/conf.conf")
+		a.converges(`{"name":"conf","version":"2.0"}`, update)
+		if got := a.sh("cat /etc/conf.conf"); got != "mine" {
+			a.Errorf("the administrator's file was replaced: %s", got)
+		}
+		a.converges(`{"name":"conf","state":"absent"}`, remove)
+		a.sh("test -e /etc/conf.conf")
+		a.converges(`[{"name":"conf","state":"purged"},{"name":"plain","state":"purged"}]`, remove, same)
+		a.sh("test ! -e /etc/conf.conf")
+		a.converges(`[{"name":"conf"},{"name":"plain"}]`, create, create)
+		a.converges(`[{"name":"conf","state":"purged"},{"name":"plain","state":"absent"}]`, remove, remove)
+		a.sh("test ! -e /etc/conf.conf; ! dpkg -s conf 2>/dev/null")
+	})
+	a.in("virtual", func(a *aptMachine) {
+		a.converges(`{"name":"mail-agent"}`, create)
+		a.installed("mail-a=1.0")
+		a.converges(`[{"name":"mail-agent"},{"name":"mail-agent","state":"absent"}]`, same, same)
+		a.repo.Make("deb main mail-b 1.0 'Provides: mail-agent'")
+		a.sh("dpkg --purge mail-a; apt-get update")
+		a.fails(`{"name":"mail-agent"}`, "mail-b")
+	})
+	a.in("recommends", func(a *aptMachine) {
+		a.converges(`[{"name":"rec","recommends":false},{"name":"lib"}]`, create, create)
+		a.installed("lib=1.0 rec=1.0")
+		a.sh("dpkg --purge rec")
+		a.converges(`{"name":"rec","recommends":true,"version":"latest"}`, create)
+		a.installed("lib=1.0 plain=2.0 rec=1.0")
+	})
+	a.in("reboot", func(a *aptMachine) {
+		r := a.converges(`[{"name":"plain"},{"name":"kernel"}]`, create, create)
+		if r[0].Reboot+r[1].Reboot != "requested by kernel" {
+			a.Errorf("reboot: %+v", r)
+		}
+	})
+	a.in("another dpkg", func(a *aptMachine) {
+		a.sh("systemd-run -q dpkg -i /srv/repo/main/slow_1.0_all.deb; while [ ! -e /run/slow ]; do :; done")
+		start := time.Now()
+		reports := a.ConvergeWithin(2*time.Second, "packages", `{"name":"plain"}`)
+		a.errors(reports, "packages are locked by dpkg (process ")
+		if took := time.Since(start); took > 5*time.Second {
+			a.Errorf("gave up after %s", took)
+		}
+		done := make(chan []moduletest.Report, 1)
+		go func() { done <- a.Converge("packages", `{"name":"plain"}`) }()
+		a.sh("while ! pgrep -f fitout-module >/dev/null; do :; done; touch /run/go")
+		a.errors(<-done, "")
+		a.installed("plain=2.0 slow=1.0")
+	})
+	a.in("killed", func(a *aptMachine) {
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.Try("packages", `[{"name":"slow"},{"name":"plain"}]`)
+			done <- err
+		}()
+		a.sh(`while [ ! -e /run/slow ]; do :; done; kill -9 $(pidof fitout-module.test apt-get dpkg)`)
+		if err := <-done; err == nil {
+			a.Error("the kill came too late")
+		}
+		a.sh("kill -9 $(pidof -x slow.postinst); touch /run/go")
+		if r := a.Plan("packages", `{"name":"slow"}`); r[0].Have["state"] != "half-configured" {
+			a.Errorf("%+v", r)
+		}
+		a.converges(`[{"name":"slow"},{"name":"plain"},{"name":"lib"}]`, create, same, create)
+		a.installed("lib=1.0 plain=2.0 slow=1.0")
+	})
+	a.in("no space", func(a *aptMachine) {
+		a.sh("apt-get clean; mount -t tmpfs -o size=4k tmpfs /var/cache/apt/archives; mkdir -p /var/cache/apt/archives/partial")
+		defer a.sh("umount /var/cache/apt/archives")
+		a.fails(`[{"name":"plain"},{"name":"lib"}]`, "enough free space", "enough free space")
+	})
+	a.in("no network", func(a *aptMachine) {
+		a.sh("apt-get clean; cp /etc/apt/sources.list /root; sed -i 's,:[0-9][0-9]*/,:1/,' /etc/apt/sources.list; apt-get update || :")
+		defer a.sh("cp /root/sources.list /etc/apt/; apt-get update")
+		a.fails(`{"name":"plain"}`, "Could not connect")
+	})
+	a.in("a plan changes nothing", func(a *aptMachine) {
+		a.converges(`{"name":"plain","version":"1.0"}`, create)
+		a.sh("rm -f /var/cache/apt/*.bin")
+		tree := func() string {
+			return a.sh("find / -xdev -path /proc -prune -o -path /sys -prune -o -path /run -prune -o -path /var/tmp -prune -o -path /var/log/journal -prune -o -printf '%p %s %T@ %C@ %i\n' | sort | sha256sum")
+		}
+		before := tree()
+		r := a.Plan("packages", `[{"name":"plain","version":"latest"},{"name":"user"},{"name":"nosuch","version":"latest"},{"name":"lib","state":"purged"}]`)
+		if after := tree(); after != before || len(r) != 4 || r[0].Op != update || r[1].Op != create || r[0].Have["newest"] != "2.0" {
+			a.Errorf("%s\n%s\n%+v", before, after, r)
+		}
+	})
+}
