@@ -2,19 +2,26 @@ package lab
 
 import (
 	"crypto/ed25519"
+	_ "embed"
 	"encoding/pem"
-	"errors"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// recipes are the shell scripts that turn the base into a kind's root.
-var recipes = map[Kind]string{}
+var (
+	//go:embed layer.sh
+	layerRecipe string
+	//go:embed dropbear.sh
+	dropbearRecipe string
+	//go:embed qemu.sh
+	qemuRecipe string
+)
 
-const layerRecipe = ""
+// recipes are the shell scripts that turn a copy of the base into a kind's root, with layerRecipe before them.
+var recipes = map[Kind]string{Dropbear: dropbearRecipe, QEMU: qemuRecipe}
 
-// opensshKey encodes a key as sshd wants it: the private part, and the public part as one line.
+// opensshKey encodes a key as OpenSSH has it: the private part, and the public part as one line.
 func opensshKey(key any) (private, public string, err error) {
 	block, err := ssh.MarshalPrivateKey(key, "")
 	if err != nil {
@@ -27,6 +34,12 @@ func opensshKey(key any) (private, public string, err error) {
 	return string(pem.EncodeToMemory(block)), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
 }
 
-func dropbearKeys(ed25519.PrivateKey) (map[string]string, []string, error) {
-	return nil, nil, errors.ErrUnsupported
+// dropbearKey encodes a key as dropbear has it, which doesn't read OpenSSH's format.
+func dropbearKey(key ed25519.PrivateKey) (private, public string, err error) {
+	_, public, err = opensshKey(key)
+	blob := ssh.Marshal(struct {
+		Type string
+		Key  []byte // the seed and the public key
+	}{ssh.KeyAlgoED25519, key})
+	return string(blob), public, err
 }

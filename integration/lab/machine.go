@@ -66,7 +66,6 @@ type Machine struct {
 
 	fresh bool        // the disk has to be made
 	quit  atomic.Bool // do not start again
-	cut   bool
 	mu    sync.Mutex
 	proc  *exec.Cmd
 	done  chan struct{} // closed when the machine is down for good
@@ -77,6 +76,11 @@ type Machine struct {
 func (l *Lab) Boot(ctx context.Context, n int, kind Kind, opts ...Option) ([]*Machine, error) {
 	if !slices.Contains([]Kind{Debian, Dropbear, QEMU}, kind) {
 		return nil, fmt.Errorf("no such kind of machine: %s", kind)
+	}
+	if kind == QEMU {
+		if err := l.qemuReady(ctx); err != nil {
+			return nil, err
+		}
 	}
 	root, err := l.root(ctx, kind)
 	if err != nil {
@@ -270,9 +274,6 @@ func (m *Machine) WaitUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w; the console's end:\n%s", err, m.console())
 	}
-	if m.cut {
-		return m.Cut()
-	}
 	return nil
 }
 
@@ -357,7 +358,7 @@ func (m *Machine) leader() (int, error) {
 	return 0, fmt.Errorf("machine %s is down", m.Name)
 }
 
-// Root is the path on this host of the machine's root folder, while it runs or, but for QEMU, after it ran.
+// Root is the path on this host of a container's root folder, whether it runs or not. /run and /tmp are others inside.
 func (m *Machine) Root() string { return m.lab.inside(filepath.Join(m.dir, "root")) }
 
 // BootID differs from boot to boot.
@@ -457,7 +458,6 @@ func (m *Machine) Reset(ctx context.Context) error {
 	if err := m.wipe(ctx); err != nil {
 		return err
 	}
-	m.cut = false
 	return m.Start(ctx)
 }
 
@@ -481,6 +481,9 @@ func (m *Machine) Remove() error {
 	l.mu.Lock()
 	delete(l.machines, m.number)
 	l.mu.Unlock()
+	if m.Kind == QEMU {
+		_ = run(ctx, "ip", "link", "delete", m.nic())
+	}
 	return errors.Join(os.RemoveAll(m.dir), l.writeKnownHosts())
 }
 
@@ -550,7 +553,8 @@ func (m *Machine) newHostKeys() (files map[string]string, public []string, err e
 		return nil, nil, err
 	}
 	if m.Kind == Dropbear {
-		return dropbearKeys(ed)
+		private, line, err := dropbearKey(ed)
+		return map[string]string{"etc/dropbear/dropbear_ed25519_host_key": private}, []string{line}, err
 	}
 	files = map[string]string{}
 	for name, key := range map[string]any{"ed25519": ed, "ecdsa": ec} {
@@ -592,14 +596,12 @@ func (m *Machine) Freeze() error { return m.freeze(true) }
 func (m *Machine) Thaw() error { return m.freeze(false) }
 
 // Cut takes the machine off the network without a word to either side, as where a cable further away is pulled: packets are lost and
-// connections hang. It outlasts reboots, but not Reset.
+// connections hang. A container that boots is on the network again.
 func (m *Machine) Cut() error {
-	m.cut = true
 	return run(context.Background(), "ip", "link", "set", m.nic(), "nomaster")
 }
 
 // Restore ends Cut.
 func (m *Machine) Restore() error {
-	m.cut = false
 	return run(context.Background(), "ip", "link", "set", m.nic(), "master", m.lab.bridge())
 }

@@ -138,6 +138,7 @@ func (l *Lab) root(ctx context.Context, kind Kind) (string, error) {
 	if err != nil || recipe == "" {
 		return base, err
 	}
+	recipe = layerRecipe + recipe
 	return l.cached(ctx, string(kind), baseRecipe+recipe, func(dir string, log io.Writer) error {
 		m, err := mirror(ctx)
 		if err != nil {
@@ -146,7 +147,7 @@ func (l *Lab) root(ctx context.Context, kind Kind) (string, error) {
 		if err := run(ctx, "cp", "-a", "--reflink=auto", base+"/.", dir); err != nil {
 			return err
 		}
-		return l.recipe(ctx, log, layerRecipe+recipe, dir, suite, m)
+		return l.recipe(ctx, log, recipe, dir, suite, m)
 	})
 }
 
@@ -157,7 +158,9 @@ func (l *Lab) cached(ctx context.Context, name, recipe string, build func(dir st
 		return "", err
 	}
 	dir := filepath.Join(roots, fmt.Sprintf("%s-%.6x", name, sha256.Sum256([]byte(recipe))))
+	now := time.Now()
 	if _, err := os.Stat(dir); err == nil {
+		_ = os.Chtimes(dir+".lock", now, now) // in use: see prune
 		return dir, nil
 	}
 	unlock, err := lockFile(ctx, dir+".lock")
@@ -169,7 +172,7 @@ func (l *Lab) cached(ctx context.Context, name, recipe string, build func(dir st
 		return dir, nil
 	}
 	fmt.Fprintf(l.log, "building the lab's root file system %q, once\n", name)
-	start := time.Now()
+	prune(roots, name, dir)
 	tmp := dir + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {
 		return "", err
@@ -185,8 +188,21 @@ func (l *Lab) cached(ctx context.Context, name, recipe string, build func(dir st
 	if err := build(tmp, log); err != nil {
 		return "", hint.New(fmt.Errorf("build the lab's root file system %q: %w", name, err), "see %s", log.Name())
 	}
-	fmt.Fprintf(l.log, "built %q in %s\n", name, time.Since(start).Round(time.Second))
+	fmt.Fprintf(l.log, "built %q in %s\n", name, time.Since(now).Round(time.Second))
 	return dir, os.Rename(tmp, dir)
+}
+
+// prune removes what older recipes made of name and nobody used for a week.
+func prune(roots, name, except string) {
+	locks, _ := filepath.Glob(filepath.Join(roots, name+"-*.lock"))
+	for _, lock := range locks {
+		dir := strings.TrimSuffix(lock, ".lock")
+		if info, err := os.Stat(lock); err == nil && dir != except && time.Since(info.ModTime()) > 7*24*time.Hour {
+			for _, f := range []string{dir, dir + ".tmp", dir + ".log", lock} {
+				_ = os.RemoveAll(f)
+			}
+		}
+	}
 }
 
 // recipe runs a shell script in a mount namespace of its own, so that no mount outlives it.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 )
@@ -23,10 +24,7 @@ type TB interface {
 func New(t TB) *Lab {
 	t.Helper()
 	if err := Available(); err != nil {
-		if os.Getenv("FITOUT_LAB") == "required" {
-			t.Fatalf("FITOUT_LAB=required, but %v", err)
-		}
-		t.Skipf("no lab: %v", err)
+		unavailable(t, err)
 	}
 	l, err := Open(t.Context(), Options{Log: logWriter{t}})
 	if err != nil {
@@ -40,6 +38,14 @@ func New(t TB) *Lab {
 	return l
 }
 
+func unavailable(t TB, err error) {
+	t.Helper()
+	if os.Getenv("FITOUT_LAB") == "required" {
+		t.Fatalf("FITOUT_LAB=required, but %v", err)
+	}
+	t.Skipf("no lab: %v", err)
+}
+
 // Machine boots one machine, gone when t ends.
 func (l *Lab) Machine(t TB, kind Kind, opts ...Option) *Machine {
 	t.Helper()
@@ -50,6 +56,9 @@ func (l *Lab) Machine(t TB, kind Kind, opts ...Option) *Machine {
 func (l *Lab) Machines(t TB, n int, kind Kind, opts ...Option) []*Machine {
 	t.Helper()
 	machines, err := l.Boot(t.Context(), n, kind, opts...)
+	if errors.Is(err, errors.ErrUnsupported) {
+		unavailable(t, err)
+	}
 	if err != nil {
 		t.Fatalf("boot %d %s machines: %v", n, kind, err)
 	}
