@@ -312,7 +312,7 @@ func (c *compilation) result(order []int) *Compiled {
 	out := &Compiled{Profile: c.profile.Name, Files: c.profile.Files, Blobs: map[string]Content{}}
 	out.Resources = make([]Resource, 0, len(order))
 	texts := map[string]bool{}
-	for _, x := range c.profile.secrets {
+	for _, x := range c.profile.taken.SecretTexts {
 		texts[x.(string)] = true
 	}
 	for _, i := range order {

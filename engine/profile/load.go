@@ -59,11 +59,11 @@ type Profile struct {
 	Name, Description string
 	Files             []string // all that it was made from, its own last
 
-	loader       *Loader
-	variables    []variable // each after those that it reads
-	entries      []*entry   // in their order where no edge says otherwise
-	dropped      []string   // addresses that are no longer managed, as they are written
-	secrets, env map[string]any
+	loader    *Loader
+	variables []variable       // each after those that it reads
+	entries   []*entry         // in their order where no edge says otherwise
+	dropped   []string         // addresses that are no longer managed, as they are written
+	taken     expression.Names // the secrets and variables of the environment that are mentioned
 }
 
 type variable struct {
@@ -273,21 +273,6 @@ func isExpression(v *expression.Value) bool {
 	}
 	at := v.Path()
 	return strings.Count(at, ".") == 1 && !strings.HasPrefix(at, "variables.")
-}
-
-// lookupEnv reads the technician's environment.
-func (l *Loader) lookupEnv(name string) (string, bool) {
-	if l.Env != nil {
-		return l.Env(name)
-	}
-	return os.LookupEnv(name)
-}
-
-func (l *Loader) source() secret.Source {
-	if l.Secrets != nil {
-		return l.Secrets
-	}
-	return secret.Env{Lookup: l.Env}
 }
 
 // names of a map, sorted.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/schema"
 )
 
 // Device is what a profile is compiled for.
@@ -42,7 +43,7 @@ func (p *Profile) scope(d *Device) (*expression.Scope, error) {
 	if d != nil {
 		data, given, facts = d.data(), d.Variables, d.Facts != nil
 	}
-	s := expression.NewScope(data, facts, p.secrets, p.env, d == nil)
+	s := expression.NewScope(data, facts, p.taken.SecretTexts, p.taken.EnvTexts, d == nil)
 	own := map[string]bool{}
 	for _, v := range p.variables {
 		own[v.name] = true
@@ -138,12 +139,11 @@ func (p *Profile) checkNames() error {
 	for _, v := range p.variables {
 		known = append(known, v.name)
 	}
-	p.secrets, p.env = map[string]any{}, map[string]any{}
-	failed := map[string]error{}
+	p.taken = expression.Names{Secrets: p.loader.Secrets, Env: p.loader.Env}
 	check := func(v *expression.Value, item bool) (ok bool) {
 		ok = true
 		v.Programs(func(_ *expression.Program, r expression.Ref, fault func(string, string) error) {
-			if msg, hint := p.checkName(r, known, item, failed); msg != "" {
+			if msg, hint := p.checkName(r, known, item); msg != "" {
 				faults, ok = multierror.Append(faults, fault(msg, hint)), false
 			}
 		})
@@ -160,7 +160,7 @@ func (p *Profile) checkNames() error {
 			}
 			t, err := p.template(v)
 			if err == nil {
-				err = t.check(p, known, e.forEach != nil, failed)
+				err = t.check(p, known, e.forEach != nil)
 			}
 			if err != nil {
 				e.broken = true
@@ -169,6 +169,14 @@ func (p *Profile) checkNames() error {
 		}
 	}
 	return faults.ErrorOrNil()
+}
+
+// didYouMean is a hint: the name that is probably meant, or what else to do.
+func didYouMean(word string, among []string, otherwise string) string {
+	if s := schema.Suggest(word, among); s != "" {
+		return fmt.Sprintf("did you mean %q?", s)
+	}
+	return otherwise
 }
 
 // template is the template that an entry names.
@@ -180,7 +188,7 @@ func (p *Profile) template(v *expression.Value) (*template, error) {
 	return p.loader.template(v, fmt.Sprint(name))
 }
 
-func (p *Profile) checkName(r expression.Ref, known []string, item bool, failed map[string]error) (msg, hint string) {
+func (p *Profile) checkName(r expression.Ref, known []string, item bool) (msg, hint string) {
 	switch r.Root {
 	case "vars":
 		if r.Name != "" && !r.Optional && !slices.Contains(known, r.Name) {
@@ -197,14 +205,8 @@ func (p *Profile) checkName(r expression.Ref, known []string, item bool, failed 
 		if !item {
 			return "item is known in an entry with forEach only", ""
 		}
-	case "env":
-		if text, ok := p.loader.lookupEnv(r.Name); ok {
-			p.env[r.Name] = text
-		} else if !r.Optional {
-			return fmt.Sprintf("environment variable %q is not set", r.Name), "set it, or give another value with ??"
-		}
-	case "secrets":
-		return p.checkSecret(r, failed)
+	case "env", "secrets":
+		return p.taken.Take(r)
 	}
 	return "", ""
 }

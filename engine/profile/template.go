@@ -90,7 +90,7 @@ func (t *template) problem(err error) error {
 }
 
 // check finds names that nothing defines, and takes the secrets and variables of the environment.
-func (t *template) check(p *Profile, known []string, item bool, failed map[string]error) error {
+func (t *template) check(p *Profile, known []string, item bool) error {
 	var faults *multierror.Error
 	for _, m := range t.refs {
 		msg, hint := "", ""
@@ -101,7 +101,7 @@ func (t *template) check(p *Profile, known []string, item bool, failed map[strin
 		case m.Name == "" && (m.Root == "secrets" || m.Root == "env"):
 			msg, hint = m.Root+" needs a name that is written out", "write ."+m.Root+".NAME"
 		default:
-			msg, hint = p.checkName(m.Ref, known, item, failed)
+			msg, hint = p.checkName(m.Ref, known, item)
 		}
 		if msg != "" && m.root { // elsewhere the dot may be anything
 			faults = multierror.Append(faults, m.problem(t, msg, hint))

@@ -23,6 +23,9 @@ func New(text string) Value { return Value{text} }
 // Reveal returns the text. Only the frame encoder and what hands a secret to a device may call it; a test lists who does.
 func (v Value) Reveal() string { return v.text }
 
+// IsZero says whether there is nothing to keep.
+func (v Value) IsZero() bool { return v.text == "" }
+
 func (Value) String() string               { return host.Marker }
 func (Value) GoString() string             { return host.Marker }
 func (Value) Format(f fmt.State, _ rune)   { fmt.Fprint(f, host.Marker) }

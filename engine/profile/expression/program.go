@@ -10,10 +10,13 @@ package expression
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
+	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/checker"
 	"github.com/expr-lang/expr/compiler"
@@ -61,9 +64,32 @@ func newConfig() *conf.Config {
 		"device": map[string]any{}, "vars": map[string]any{}, "secrets": map[string]any{}, "env": map[string]any{},
 		"item": new(any),
 	})
-	delete(c.Builtins, "now") // the same profile gives the same resources at any time
+	c.Disabled["now"] = true // the same profile gives the same resources at any time
+	// Go's maps have no order, and the order of what these give is seen: in a list of users, say.
+	for name, pick := range map[string]func(key string, value any) any{
+		"keys":    func(k string, _ any) any { return k },
+		"values":  func(_ string, v any) any { return v },
+		"toPairs": func(k string, v any) any { return []any{k, v} },
+	} {
+		c.Disabled[name] = true
+		expr.Function(name, func(args ...any) (any, error) { return inOrder(name, args, pick) }, new(func(any) []any))(c)
+	}
 	c.Optimize = false
 	return c
+}
+
+// inOrder lists something of each of a map's pairs, sorted by key.
+func inOrder(name string, args []any, pick func(string, any) any) (any, error) {
+	if len(args) == 1 {
+		if m, ok := args[0].(map[string]any); ok {
+			out := make([]any, 0, len(m))
+			for _, k := range slices.Sorted(maps.Keys(m)) {
+				out = append(out, pick(k, m[k]))
+			}
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("%s takes a map", name)
 }
 
 // Compile compiles an expression. The same text is compiled once per process.

@@ -34,6 +34,8 @@ var (
 
 // Scope is what expressions read. It is complete when it is made: make another one for another device or item.
 type Scope struct {
+	Broken bool // names that it should have are missing, which was reported
+
 	env           map[string]any
 	vars          map[string]Var
 	item          *Var
