@@ -27,7 +27,7 @@ type rules struct {
 	definitions map[string]json.RawMessage
 
 	mu   sync.Mutex
-	made map[string]*rule
+	made map[string]func() *rule
 }
 
 var (
@@ -48,7 +48,7 @@ func (r *rules) parts() {
 }
 
 // property is the rule for a top-level key, or nil where there is no such key.
-func (r *rules) property(name string) *rule {
+func (r *rules) property(name string) func() *rule {
 	r.parts()
 	raw, ok := r.properties[name]
 	if !ok {
@@ -58,7 +58,7 @@ func (r *rules) property(name string) *rule {
 }
 
 // concrete is the rule for an entry of a type once all expressions are computed, or nil where there is no such type.
-func (r *rules) concrete(name string) *rule {
+func (r *rules) concrete(name string) func() *rule {
 	r.parts()
 	raw, ok := r.definitions[name]
 	if !ok {
@@ -72,7 +72,7 @@ func (r *rules) concrete(name string) *rule {
 }
 
 // all is the rule for the whole file.
-func (r *rules) all() *rule {
+func (r *rules) all() func() *rule {
 	return r.rule("all", func() map[string]any { return decode(r.raw) })
 }
 
@@ -97,32 +97,38 @@ func decode(raw []byte) map[string]any {
 	return m
 }
 
-func (r *rules) rule(name string, document func() map[string]any) *rule {
+// rule compiles a document when it is first called for.
+func (r *rules) rule(name string, document func() map[string]any) func() *rule {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if have := r.made[name]; have != nil {
-		return have
+	if r.made[name] == nil {
+		if r.made == nil {
+			r.made = map[string]func() *rule{}
+		}
+		r.made[name] = sync.OnceValue(func() *rule {
+			doc := document()
+			s, err := compile(doc)
+			if err != nil {
+				panic(fmt.Sprintf("schema: the embedded schema is broken: %v", err)) // a test compiles all of it
+			}
+			return &rule{s, doc}
+		})
 	}
-	doc := document()
+	return r.made[name]
+}
+
+func compile(doc map[string]any) (*jsonschema.Schema, error) {
 	raw, err := json.Marshal(doc)
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
 	const url = "fitout:schema.json"
 	c := jsonschema.NewCompiler()
 	c.LoadURL = func(url string) (io.ReadCloser, error) { return nil, fmt.Errorf("%s isn't part of the schema", url) }
-	err = c.AddResource(url, bytes.NewReader(raw))
-	if err == nil {
-		var s *jsonschema.Schema
-		if s, err = c.Compile(url); err == nil {
-			if r.made == nil {
-				r.made = map[string]*rule{}
-			}
-			r.made[name] = &rule{s, doc}
-			return r.made[name]
-		}
+	if err := c.AddResource(url, bytes.NewReader(raw)); err != nil {
+		return nil, err
 	}
-	panic(fmt.Sprintf("schema: the embedded schema is broken: %v", err)) // a test compiles all of it
+	return c.Compile(url)
 }
 
 // noExpressions takes away what allows expressions, in place.
@@ -144,8 +150,8 @@ func noExpressions(v any) {
 		case p != "":
 			v["pattern"] = withoutExpression(p)
 		}
-		if any, ok := v["anyOf"].([]any); ok {
-			v["anyOf"] = slices.DeleteFunc(any, isExpressionRef)
+		if list, ok := v["anyOf"].([]any); ok {
+			v["anyOf"] = slices.DeleteFunc(list, isExpressionRef)
 		}
 	}
 }

@@ -17,7 +17,9 @@ import (
 type fault struct {
 	path      []string
 	key       string
-	types     []string // that would have been right, where it is about the type
+	wrongType bool
+	onlyText  bool // is the right type
+	secret    bool // so the value isn't shown
 	msg, hint string
 }
 
@@ -79,15 +81,28 @@ func (w *walker) anyOf(e *jsonschema.ValidationError) {
 		}
 		types = append(types, these...)
 	}
-	w.wrongType(path, at, types, strings.Join(words, " or "))
+	w.wrongType(path, at, types, strings.Join(words, " or "), false)
 }
 
 func (w *walker) add(path []string, key, msg, hint string) {
-	w.faults = append(w.faults, fault{path: path, key: key, msg: msg, hint: hint})
+	w.append(fault{path: path, key: key, msg: msg, hint: hint})
 }
 
-func (w *walker) wrongType(path []string, v any, types []string, words string) {
-	w.faults = append(w.faults, fault{path: path, types: types, msg: "must be " + words + ", not " + wordOf(v), hint: hintFor(v, types)})
+func (w *walker) wrongType(path []string, v any, types []string, words string, secret bool) {
+	f := fault{path: path, wrongType: true, onlyText: words == "text", secret: secret, msg: "must be " + words + ", not " + wordOf(v)}
+	if number, ok := v.(float64); ok && words == "a whole number" {
+		f.msg = fmt.Sprintf("must be a whole number, not %v", number)
+	}
+	if !secret {
+		f.hint = hintFor(v, types)
+	}
+	w.append(f)
+}
+
+func (w *walker) append(f fault) {
+	if len(w.faults) <= maxProblems {
+		w.faults = append(w.faults, f)
+	}
 }
 
 func (w *walker) leaf(e *jsonschema.ValidationError) {
@@ -100,8 +115,9 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 	path := pointer(e.InstanceLocation)
 	schema, _ := lookup(w.doc, keyword[:len(keyword)-1]).(map[string]any)
 	at := lookup(w.value, path)
+	secret := schema["writeOnly"] == true
 	show := func() string { // the value as it stands there
-		if schema["writeOnly"] == true {
+		if secret {
 			return "(secret)"
 		}
 		return quote(at)
@@ -112,11 +128,11 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 		if schema["pattern"] == ExpressionPattern { // then a text is an expression
 			types = slices.DeleteFunc(types, func(t string) bool { return t == "string" })
 		}
-		w.wrongType(path, at, types, Words(types))
+		w.wrongType(path, at, types, Words(types), secret)
 	case "pattern":
 		if schema["pattern"] == ExpressionPattern {
 			types := slices.DeleteFunc(typesOf(schema), func(t string) bool { return t == "string" })
-			w.wrongType(path, at, types, Words(types))
+			w.wrongType(path, at, types, Words(types), secret)
 			return
 		}
 		msg, _ := schema["patternErrorMessage"].(string)
@@ -154,8 +170,14 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 		have, _ := at.(map[string]any)
 		known, _ := schema["properties"].(map[string]any)
 		names := slices.Sorted(maps.Keys(known))
+		observed, _ := schema["x-observed"].(map[string]any)
 		for key := range have {
-			if _, ok := known[key]; !ok {
+			if len(w.faults) > maxProblems {
+				return
+			}
+			if _, ok := observed[key]; ok {
+				w.add(path, key, "is only reported, and can't be declared", "")
+			} else if _, ok := known[key]; !ok {
 				w.add(path, key, "unknown key", didYouMean(key, names))
 			}
 		}
@@ -198,7 +220,7 @@ func hintFor(v any, types []string) string {
 		}
 	case []any:
 		if wants("object") && !wants("array") {
-			return "there is one of this only: remove the list"
+			return `write it as lines of "key: value", without "- "`
 		}
 	case bool, int64, float64:
 		if wants("array") && !wants("string") {

@@ -14,9 +14,11 @@ import (
 // What a file may cost. They are far beyond any profile that a person keeps, and keep a hostile one from hurting.
 const (
 	maxBytes   = 16 << 20
-	maxPieces  = 500_000 // lines, commas and brackets: about what becomes a node
+	maxPieces  = 500_000 // lines, commas, dashes and brackets: about what becomes a node
 	maxDepth   = 64
 	maxAliased = 50_000 // nodes that aliases may add
+
+	maxProblems = 1000 // that are reported
 )
 
 // Document is a YAML file that was read strictly. Its nodes are plain: each alias is replaced by what it stands for,
@@ -44,7 +46,7 @@ func Read(name string, data []byte) (*Document, error) {
 	}
 	c := cleaner{d: d}
 	d.Root = c.clean(root, "", nil)
-	if err := Sort(errors.Join(c.problems...)); err != nil {
+	if err := d.sorted(c.problems); err != nil {
 		return nil, err
 	}
 	if d.Root.Kind != yaml.MappingNode {
@@ -115,7 +117,7 @@ func (d *Document) checkBytes(data []byte) *Problem {
 		case b == '\n' || b == '\r' && (i+1 == len(data) || data[i+1] != '\n'):
 			line, col, i, pieces = line+1, 1, i+1, pieces+1
 			continue
-		case b == ',' || b == '[' || b == '{':
+		case b == ',' || b == '[' || b == '{' || (b == '-' || b == '?') && i+1 < len(data) && data[i+1] == ' ':
 			pieces++
 		case b == 0:
 			return at(line, col, "a NUL byte: this isn't a text file", "")
@@ -134,7 +136,7 @@ func (d *Document) checkBytes(data []byte) *Problem {
 		i, col = i+1, col+1
 	}
 	if pieces > maxPieces {
-		return at(1, 1, fmt.Sprintf("the file has more than %d lines, commas and brackets", maxPieces),
+		return at(1, 1, fmt.Sprintf("the file has more than %d lines and values", maxPieces),
 			"keep large contents in files of their own, and name them with source")
 	}
 	return nil

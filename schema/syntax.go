@@ -57,9 +57,12 @@ func (d *Document) syntax(data []byte, err error) *Problem {
 	}
 	switch msg := le.Message; {
 	case le.Stage == "composer" && strings.HasPrefix(msg, "unknown anchor"):
-		name := strings.Trim(strings.TrimPrefix(msg, "unknown anchor "), "' referenced")
+		name := strings.TrimSuffix(strings.TrimPrefix(msg, "unknown anchor '"), "' referenced")
 		p.Msg = fmt.Sprintf("*%s is an alias of an anchor &%s that isn't there", name, name)
 		p.Hint = "put text that begins with * in quotes"
+	case le.Stage == "scanner" && (strings.HasSuffix(le.ContextMsg, " an alias") || strings.HasSuffix(le.ContextMsg, " an anchor")):
+		p.Line, p.Col = from.Line, from.Column
+		p.Msg, p.Hint = "* and & at the start of a text make it an alias or an anchor, and this is neither", "put the text in quotes"
 	case msg == "found character that cannot start any token":
 		p.Msg = fmt.Sprintf("a text can't begin with %q", char(at.Column))
 		p.Hint = "put it in quotes"
@@ -67,6 +70,7 @@ func (d *Document) syntax(data []byte, err error) *Problem {
 		if strings.Contains(string(here[:min(max(at.Column-1, 0), len(here))]), ": ") {
 			p.Msg, p.Hint = `": " inside a text`, "put the whole text in quotes"
 		} else {
+			p.Col = len(here) - len([]rune(strings.TrimLeft(string(here), " "))) + 1
 			p.Msg = "a key isn't expected here"
 			p.Hint = `indent it like the keys above, and see that the line above ends its key with ":"`
 		}

@@ -18,7 +18,9 @@ type cleaner struct {
 }
 
 func (c *cleaner) add(n *yaml.Node, path, msg, hint string) {
-	c.problems = append(c.problems, c.d.Problem(n, path, msg, hint))
+	if len(c.problems) <= maxProblems {
+		c.problems = append(c.problems, c.d.Problem(n, path, msg, hint))
+	}
 }
 
 // clean checks n. open are the anchored nodes that n is inside of.

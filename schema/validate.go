@@ -6,9 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
 
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -18,48 +19,91 @@ func ValidateProfile(d *Document) error { return validate(d, profileRules) }
 // ValidateInventory does the same with an inventory.
 func ValidateInventory(d *Document) error { return validate(d, inventoryRules) }
 
-// validate takes one top-level key at a time, so that only what is used is compiled.
+// validate takes the top-level keys one by one, side by side, so that only what is used is compiled.
 func validate(d *Document, r *rules) error {
-	var problems []error
-	for i := 0; i+1 < len(d.Root.Content); i += 2 {
-		k, v := d.Root.Content[i], d.Root.Content[i+1]
-		rule := r.property(k.Value)
-		if rule == nil {
-			problems = append(problems, d.Problem(k, k.Value, "unknown key", didYouMean(k.Value, slices.Collect(maps.Keys(r.properties)))))
-			continue
-		}
-		for _, f := range rule.check(Value(v)) {
-			problems = append(problems, d.problem(k.Value, v, f))
+	found := make([][]error, len(d.Root.Content)/2)
+	var unknown []error
+	var names []string
+	var work sync.WaitGroup
+	for i := range found {
+		k, v := d.Root.Content[2*i], d.Root.Content[2*i+1]
+		if rule := r.property(k.Value); rule != nil {
+			work.Go(func() {
+				index := index{}
+				for _, f := range rule().check(Value(v)) {
+					found[i] = append(found[i], d.problem(k.Value, v, f, index))
+				}
+			})
+		} else if len(unknown) <= maxProblems {
+			if names == nil {
+				names = slices.Collect(maps.Keys(r.properties))
+			}
+			unknown = append(unknown, d.Problem(k, k.Value, "unknown key", didYouMean(k.Value, names)))
 		}
 	}
-	return Sort(errors.Join(problems...))
+	work.Wait()
+	all := unknown
+	for _, problems := range found {
+		all = append(all, problems...)
+	}
+	return d.sorted(all)
+}
+
+// sorted is the error that all these problems make, or as many of them as somebody will ever read.
+func (d *Document) sorted(all []error) error {
+	err := Sort(errors.Join(all...))
+	if list, ok := err.(*multierror.Error); ok && len(list.Errors) > maxProblems {
+		list.Errors = append(list.Errors[:maxProblems:maxProblems], &Problem{File: d.File, Msg: "and more problems"})
+	}
+	return err
+}
+
+// index finds keys in maps that are too large to be searched for each problem.
+type index map[*yaml.Node]map[string]int
+
+func (x index) find(n *yaml.Node, key string) (k, v *yaml.Node) {
+	if n.Kind != yaml.MappingNode || len(n.Content) < 64 {
+		return Find(n, key)
+	}
+	if x[n] == nil {
+		x[n] = make(map[string]int, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			x[n][n.Content[i].Value] = i
+		}
+	}
+	if i, ok := x[n][key]; ok {
+		return n.Content[i], n.Content[i+1]
+	}
+	return nil, nil
 }
 
 // problem gives a fault its place below the value of a top-level key.
-func (d *Document) problem(key string, n *yaml.Node, f fault) *Problem {
+func (d *Document) problem(key string, n *yaml.Node, f fault, index index) *Problem {
 	path := Join("", key)
 	for _, p := range f.path {
-		switch n.Kind {
-		case yaml.SequenceNode:
+		if n.Kind == yaml.SequenceNode {
 			path += "[" + p + "]"
 			if i, err := strconv.Atoi(p); err == nil && i < len(n.Content) {
 				n = n.Content[i]
 			}
-		default:
-			path = Join(path, p)
-			if _, v := Find(n, p); v != nil {
-				n = v
-			}
+			continue
+		}
+		path = Join(path, p)
+		if _, v := index.find(n, p); v != nil {
+			n = v
 		}
 	}
 	if f.key != "" {
 		path = Join(path, f.key)
-		if k, _ := Find(n, f.key); k != nil {
+		if k, _ := index.find(n, f.key); k != nil {
 			n = k
 		}
 	}
-	if f.hint == "" && slices.Equal(f.types, []string{"string"}) && !strings.HasPrefix(f.msg, "must be one of") && n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
-		f.hint = fmt.Sprintf("write %q: without quotes, YAML doesn't read it as text", n.Value) // mode: 0750 is the number 488
+	if f.hint == "" && f.onlyText && n.Kind == yaml.ScalarNode && n.Tag != "!!null" { // mode: 0750 is the number 488
+		f.hint = fmt.Sprintf("write %q: without quotes, YAML doesn't read it as text", n.Value)
+		if f.secret {
+			f.hint = "put it in quotes: without them, YAML doesn't read it as text"
+		}
 	}
 	return d.Problem(n, path, f.msg, f.hint)
 }
@@ -78,11 +122,11 @@ func ValidateResource(typ *modules.Type, value map[string]any) []Violation {
 		return []Violation{{Message: fmt.Sprintf("unknown resource type %q", typ.Name)}}
 	}
 	var out []Violation
-	for _, f := range rule.check(plain(value)) {
+	for _, f := range rule().check(plain(value)) {
 		if f.key != "" {
 			f.path = append(slices.Clone(f.path), f.key)
 		}
-		if f.types == nil && isOpaque(lookup(value, f.path)) {
+		if !f.wrongType && isOpaque(lookup(value, f.path)) {
 			continue
 		}
 		out = append(out, Violation{f.path, f.msg, f.hint})

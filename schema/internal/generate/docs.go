@@ -34,6 +34,7 @@ func (d *docs) read(pkg string) error {
 	comments := map[string]string{}
 	d.packages[pkg] = comments
 	dir := filepath.Join(d.root, filepath.FromSlash(strings.TrimPrefix(pkg, module)))
+	const own = module + "/schema/internal/generate"
 	if pkg == "main" { // this command
 		dir = filepath.Join(d.root, "schema", "internal", "generate")
 	}
@@ -42,7 +43,7 @@ func (d *docs) read(pkg string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") && pkg != own {
 			continue
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, e.Name()), nil, parser.ParseComments|parser.SkipObjectResolution)

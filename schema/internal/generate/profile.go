@@ -109,11 +109,16 @@ func (g *generator) properties(t reflect.Type, at place) (object, error) {
 // resource is the schema of one entry of a type.
 func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 	owner := t.GoType()
-	var properties, short object
+	var properties, observed, short object
 	var required []string
 	var exclusive []object
 	for _, f := range t.Fields {
 		if f.Role == modules.Observed {
+			v, err := g.property(owner, f.Go, f.Type, f.Tag, place{})
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", f.Name, err)
+			}
+			observed.set(f.Name, v)
 			continue
 		}
 		if f.IsBlob() {
@@ -156,7 +161,7 @@ func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 		short = nil // one text isn't enough to name it
 	}
 	for _, name := range common {
-		if properties.get(name) == nil {
+		if properties.get(name) == nil && !(name == "forEach" && t.Singleton()) {
 			properties.set(name, object{{"$ref", "#/definitions/any." + name}})
 		}
 	}
@@ -171,6 +176,9 @@ func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 	}
 	if len(exclusive) > 0 {
 		o.set("allOf", exclusive)
+	}
+	if len(observed) > 0 { // for fitout explain, and for the message to who declares one
+		o.set("x-observed", observed)
 	}
 	return o, nil
 }

@@ -121,14 +121,14 @@ func (g *generator) text(tag reflect.StructTag, at place) (object, error) {
 	if !at.expression && !at.null {
 		return typed([]string{"string"}, at, o), nil
 	}
-	any := []object{typed([]string{"string"}, place{}, o)}
+	either := []object{typed([]string{"string"}, place{}, o)}
 	if at.expression {
-		any = append(any, object{{"$ref", "#/definitions/expression"}})
+		either = append(either, object{{"$ref", "#/definitions/expression"}})
 	}
 	if at.null {
-		any = append(any, object{{"type", "null"}})
+		either = append(either, object{{"type", "null"}})
 	}
-	return object{{"anyOf", any}}, nil
+	return object{{"anyOf", either}}, nil
 }
 
 func must(said, pattern, example string) string {
@@ -197,19 +197,16 @@ func shortOr(short object, at place, properties object, required []string) objec
 		o.set("required", required)
 	}
 	o.set("additionalProperties", false)
-	if any, ok := short.get("anyOf").([]object); ok { // an enum binds maps too, so it has to stand beside
-		any = append(slices.Clone(any), object{{"type", "object"}})
-		if at.null {
-			any = append(any, object{{"type", "null"}})
-		}
-		return append(o, member{"anyOf", any})
-	}
+	either, _ := short.get("anyOf").([]object)
 	if short.get("enum") != nil {
-		any := []object{short, {{"type", "object"}}}
+		either = []object{short}
+	}
+	if either != nil { // an enum binds maps too, so it has to stand beside
+		either = append(slices.Clone(either), object{{"type", "object"}})
 		if at.null {
-			any = append(any, object{{"type", "null"}})
+			either = append(either, object{{"type", "null"}})
 		}
-		return append(o, member{"anyOf", any})
+		return append(o, member{"anyOf", either})
 	}
 	types := []string{"object"}
 	for _, m := range short {

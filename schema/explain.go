@@ -1,0 +1,168 @@
+package schema
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/registry"
+)
+
+// Reference explains a resource type.
+type Reference struct {
+	Name, Title, Description string
+	Singleton                bool     // a device has one of these at most
+	Short                    string   // the property that a bare text stands for, or ""
+	Platforms                []string // of linux, windows and darwin
+	Properties               []Property
+}
+
+// Property explains one property of a type.
+type Property struct {
+	Name, Title, Description string
+	Role                     string // key, managed, behaviour, state, observed; entry for what every entry may carry
+	Type                     string // "text", "list of whole numbers", ...
+	Required, Secret         bool
+	Enum                     []string
+	Pattern                  string
+	Default, Example         any // nil where there is none
+}
+
+// Explain returns what there is to say of a type, with all its properties in their order or, where property isn't "", that
+// one alone.
+func Explain(typeName, property string) (*Reference, error) {
+	t := registry.Find(typeName)
+	if t == nil {
+		var names []string
+		for _, t := range registry.Types {
+			names = append(names, t.Name)
+		}
+		return nil, notFound(fmt.Errorf("no resource type %q", typeName), typeName, names)
+	}
+	profileRules.parts()
+	doc := decode(profileRules.definitions[typeName])
+	ref := &Reference{
+		Name: typeName, Singleton: t.Singleton(), Platforms: t.Platforms(), Properties: explainAll(t, doc),
+		Title: textOf(doc, "title"), Description: textOf(doc, "description"),
+	}
+	if fits("", typesOf(doc)) || doc["anyOf"] != nil {
+		ref.Short = t.Short()
+	}
+	if property == "" {
+		return ref, nil
+	}
+	i := slices.IndexFunc(ref.Properties, func(p Property) bool { return p.Name == property })
+	if i < 0 {
+		var names []string
+		for _, p := range ref.Properties {
+			names = append(names, p.Name)
+		}
+		return nil, notFound(fmt.Errorf("%s has no property %q", typeName, property), property, names)
+	}
+	ref.Properties = ref.Properties[i : i+1]
+	return ref, nil
+}
+
+func notFound(err error, word string, among []string) error {
+	if s := Suggest(word, among); s != "" {
+		return hint.New(err, "did you mean %q?", s)
+	}
+	return hint.New(err, "there are: %s", strings.Join(among, ", "))
+}
+
+func explainAll(t *modules.Type, doc map[string]any) []Property {
+	properties, _ := doc["properties"].(map[string]any)
+	observed, _ := doc["x-observed"].(map[string]any)
+	required := texts(doc["required"])
+	seen := map[string]bool{}
+	var out []Property
+	add := func(name, role string, schema any) {
+		s, ok := schema.(map[string]any)
+		if !ok || seen[name] {
+			return
+		}
+		seen[name] = true
+		out = append(out, explain(name, role, s, slices.Contains(required, name)))
+	}
+	for _, f := range t.Fields {
+		switch {
+		case f.Role == modules.Observed:
+			continue
+		case f.IsBlob():
+			for _, name := range f.Blob {
+				add(name, string(f.Role), properties[name])
+			}
+		default:
+			add(f.Name, string(f.Role), properties[f.Name])
+		}
+	}
+	for _, f := range t.Fields {
+		if f.Role == modules.Observed {
+			add(f.Name, string(f.Role), observed[f.Name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		if raw, ok := profileRules.definitions["any."+name]; ok {
+			add(name, "entry", decode(raw))
+		}
+	}
+	return out
+}
+
+func explain(name, role string, s map[string]any, required bool) Property {
+	noExpressions(s)
+	p := Property{
+		Name: name, Role: role, Title: textOf(s, "title"), Description: textOf(s, "description"),
+		Default: s["default"], Required: required, Secret: s["writeOnly"] == true,
+	}
+	if e, ok := s["examples"].([]any); ok && len(e) > 0 {
+		p.Example = e[0]
+	}
+	value := valueOf(s)
+	p.Type, p.Enum, p.Pattern = describe(s), texts(value["enum"]), textOf(value, "pattern")
+	return p
+}
+
+// valueOf looks through the anyOf that an enum needs.
+func valueOf(s map[string]any) map[string]any {
+	if list, ok := s["anyOf"].([]any); ok && len(list) > 0 {
+		s, _ = list[0].(map[string]any)
+	}
+	return s
+}
+
+// describe names a schema's type: "list of text".
+func describe(s map[string]any) string {
+	s = valueOf(s)
+	var words []string
+	for _, t := range typesOf(s) {
+		word := Words([]string{t})
+		if items, ok := s["items"].(map[string]any); ok && t == "array" {
+			word = "list of " + plural(describe(items))
+		}
+		if each, ok := s["additionalProperties"].(map[string]any); ok && t == "object" {
+			word = "map of " + plural(describe(each))
+		}
+		words = append(words, strings.TrimPrefix(word, "a "))
+	}
+	if len(words) == 0 {
+		return "anything"
+	}
+	return strings.Join(words, " or ")
+}
+
+func plural(word string) string {
+	switch word {
+	case "whole number", "number", "map", "list":
+		return word + "s"
+	}
+	return word
+}
+
+func textOf(m map[string]any, key string) string {
+	s, _ := m[key].(string)
+	return s
+}
