@@ -33,6 +33,7 @@ type Plan struct {
 	Created   time.Time `json:"created"`
 	Inventory string    `json:"inventory,omitempty"` // absolute path; "" for one-off devices
 	Profile   string    `json:"profile,omitempty"`   // given on the command line; "" where the inventory says
+	OneOff    []string  `json:"oneOff,omitempty"`    // devices given by --device
 	Only      []string  `json:"only,omitempty"`
 	Skip      []string  `json:"skip,omitempty"`
 	Devices   []Device  `json:"devices"`

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/mattn/go-runewidth"
 )
@@ -251,4 +252,24 @@ func devicesWord(n int) string {
 		return "1 device"
 	}
 	return fmt.Sprintf("%d devices", n)
+}
+
+// RenderEvent shows what became of one resource.
+func RenderEvent(e wire.Event, s Style) string {
+	var b strings.Builder
+	switch e.Status {
+	case wire.FailedStatus:
+		fmt.Fprintf(&b, "  %s %s  failed: %s\n", s.paint(red, "!"), e.Address, indented(e.Error, "      "))
+		if e.Hint != "" {
+			fmt.Fprintf(&b, "      hint: %s\n", e.Hint)
+		}
+	case wire.NotTried:
+		fmt.Fprintf(&b, "  %s\n", s.paint(dim, "· "+e.Address+"  not tried"))
+	default:
+		resource(&b, Resource{Address: e.Address, Op: e.Op, Changes: e.Changes, Reason: e.Reason}, s)
+		if e.Status == wire.Changed && e.Reason != "" {
+			fmt.Fprintf(&b, "      %s\n", e.Reason)
+		}
+	}
+	return b.String()
 }

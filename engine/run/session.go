@@ -27,8 +27,8 @@ type Target struct {
 	Root string
 	// Dir overrides the executor's folder.
 	Dir string
-	// OS and Arch are what the device was last time; "" guesses linux/amd64. A wrong guess costs a round trip.
-	OS, Arch string
+	// Platform, if set, says what the device was last time; "" guesses linux/amd64. A wrong guess costs a round trip.
+	Platform func() (goos, arch string)
 }
 
 // session is a conversation with the executor on one device.
@@ -58,7 +58,10 @@ func (m *missing) Error() string { return "the executor isn't on the device: " +
 
 // open starts the executor on a device, putting it there first where need be.
 func open(ctx context.Context, t transport.Transport, target Target) (*session, error) {
-	goos, arch := target.OS, target.Arch
+	var goos, arch string
+	if target.Platform != nil {
+		goos, arch = target.Platform()
+	}
 	if goos == "" {
 		goos, arch = "linux", "amd64"
 	}

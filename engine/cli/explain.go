@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/fitout-dev/fitout/modules/registry"
+	"github.com/fitout-dev/fitout/schema"
+	"github.com/spf13/cobra"
+)
+
+func newExplainCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "explain [TYPE[.PROPERTY]]",
+		Short: "Explain what can be declared, and how",
+		Example: `  fitout explain
+  fitout explain users
+  fitout explain files.mode`,
+		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, t := range registry.Types {
+				names = append(names, t.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return runExplain(a, args) },
+	}
+}
+
+func runExplain(a *app, args []string) error {
+	if len(args) == 0 {
+		for _, t := range registry.Types {
+			ref, err := schema.Explain(t.Name, "")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%-14s %s\n", t.Name, ref.Title)
+		}
+		a.say("\n`fitout explain TYPE` tells more.")
+		return nil
+	}
+	typ, property, _ := strings.Cut(args[0], ".")
+	ref, err := schema.Explain(typ, property)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(ref)
+	}
+	width, ok := terminal(a.out)
+	if !ok {
+		width = 100
+	}
+	if property == "" {
+		fmt.Fprintf(a.out, "%s  %s\n\n%s\n", a.paint(a.out, "1", ref.Name), ref.Title, wrap(ref.Description, width, ""))
+		if len(ref.Platforms) < 3 {
+			fmt.Fprintf(a.out, "\nOn %s only.\n", strings.Join(ref.Platforms, " and "))
+		}
+		if ref.Short != "" {
+			fmt.Fprintf(a.out, "\nShort form: a bare text stands for %s.\n", ref.Short)
+		}
+		fmt.Fprintln(a.out)
+	}
+	for _, p := range ref.Properties {
+		explainProperty(a, p, width)
+	}
+	return nil
+}
+
+func explainProperty(a *app, p schema.Property, width int) {
+	notes := []string{p.Type}
+	switch {
+	case p.Role == "observed":
+		notes = append(notes, "observed, can't be declared")
+	case p.Required:
+		notes = append(notes, "required")
+	case p.Role == "behaviour":
+		notes = append(notes, "how to apply")
+	case p.Role == "entry":
+		notes = append(notes, "every entry may have it")
+	}
+	if p.Secret {
+		notes = append(notes, "secret")
+	}
+	if len(p.Enum) > 0 {
+		notes = append(notes, "one of "+strings.Join(p.Enum, ", "))
+	}
+	if p.Default != nil {
+		notes = append(notes, "default "+jsonText(p.Default))
+	}
+	if p.Example != nil {
+		notes = append(notes, "for example "+jsonText(p.Example))
+	}
+	fmt.Fprintf(a.out, "%s  %s\n", a.paint(a.out, "1", p.Name), a.paint(a.out, "2", strings.Join(notes, "; ")))
+	fmt.Fprintln(a.out, wrap(p.Title+". "+p.Description, width, "    "))
+}
+
+func jsonText(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// wrap breaks a text into lines of at most width, each behind indent.
+func wrap(text string, width int, indent string) string {
+	var out strings.Builder
+	col := 0
+	for _, word := range strings.Fields(text) {
+		if col > 0 && col+1+len(word) > width-len(indent) {
+			out.WriteByte('\n')
+			col = 0
+		}
+		if col == 0 {
+			out.WriteString(indent)
+		} else {
+			out.WriteByte(' ')
+			col++
+		}
+		out.WriteString(word)
+		col += len(word)
+	}
+	return out.String()
+}

@@ -1,0 +1,305 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/fitout-dev/fitout/engine/inventory"
+	"github.com/fitout-dev/fitout/engine/profile"
+	"github.com/fitout-dev/fitout/engine/run"
+	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/engine/store"
+	"github.com/fitout-dev/fitout/engine/transport"
+	"github.com/fitout-dev/fitout/engine/transport/elevate"
+	"github.com/fitout-dev/fitout/engine/transport/local"
+	"github.com/fitout-dev/fitout/engine/transport/ssh"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/profiles"
+	"github.com/fitout-dev/fitout/schema"
+	"github.com/hashicorp/go-multierror"
+	"github.com/spf13/pflag"
+)
+
+// fleetOptions say which devices to work on, and how.
+type fleetOptions struct {
+	inventory, profile string
+	device             []string
+	only, skip         []string
+	parallel           int
+	noProfile          bool // the command needs none
+}
+
+// connection adds the flags that say which devices.
+func (o *fleetOptions) connection(f *pflag.FlagSet) {
+	f.StringVarP(&o.inventory, "inventory", "i", "", "the inventory `file`; default: inventory.yaml where there is one")
+	f.StringArrayVar(&o.device, "device", nil, "a device that is in no inventory: ssh://USER@ADDRESS[:PORT], or local; may be repeated")
+	f.IntVar(&o.parallel, "parallel", 50, "how many devices to work on at once")
+}
+
+func (o *fleetOptions) flags(f *pflag.FlagSet) {
+	o.connection(f)
+	f.StringVarP(&o.profile, "profile", "p", "", "this profile (a `file`, or the name of a shipped one) for all devices")
+	f.StringSliceVar(&o.only, "only", nil, "only these resources: types or addresses, such as packages or users/alice")
+	f.StringSliceVar(&o.skip, "skip", nil, "all but these resources")
+}
+
+// fleet is the devices to work on, ready to run.
+type fleet struct {
+	devices []run.Device
+	ssh     map[string]ssh.Options // of those that are reached so
+
+	opening sync.Once
+	kept    *store.Store
+	known   map[string]map[string]any // facts of last time
+	learnt  map[string]map[string]any
+	mu      sync.Mutex
+}
+
+const defaultInventory = "inventory.yaml"
+
+// fleet finds the devices that the flags and arguments name, and compiles nothing yet. All mistakes are told at once.
+func (a *app) fleet(o *fleetOptions, args []string) (*fleet, error) {
+	if o.parallel < 1 {
+		return nil, fmt.Errorf("--parallel %d: at least one device at a time", o.parallel)
+	}
+	loader := &profile.Loader{Secrets: secret.Env{}}
+	devices, err := a.find(o, args, loader)
+	if err != nil {
+		return nil, err
+	}
+	f := &fleet{ssh: map[string]ssh.Options{}, learnt: map[string]map[string]any{}}
+	var faults *multierror.Error
+	seen := map[string]bool{}
+	for _, d := range devices {
+		r, err := a.device(f, d)
+		if err == nil && !o.noProfile {
+			err = o.compiled(loader, d, &r)
+		}
+		if err != nil && !seen[err.Error()] { // many devices may have one bad profile
+			seen[err.Error()] = true
+			faults = multierror.Append(faults, err)
+		}
+		f.devices = append(f.devices, r)
+	}
+	if faults != nil {
+		if len(faults.Errors) == 1 {
+			return nil, faults.Errors[0]
+		}
+		return nil, faults
+	}
+	go f.store() // opening the store takes as long as connecting: do both at once
+	return f, nil
+}
+
+func (a *app) find(o *fleetOptions, args []string, loader *profile.Loader) ([]inventory.Device, error) {
+	if len(o.device) > 0 {
+		if o.inventory != "" || len(args) > 0 {
+			return nil, hint.New(errors.New("--device goes with no inventory and no names"), "put the device into the inventory to use both")
+		}
+		if o.profile == "" && !o.noProfile {
+			return nil, hint.New(errors.New("no profile is given"), "add -p PROFILE; `fitout profiles` lists those that ship with fitout")
+		}
+		var out []inventory.Device
+		names := map[string]int{}
+		for _, text := range o.device {
+			d, err := inventory.OneOff(text)
+			if err != nil {
+				return nil, err
+			}
+			if names[d.Name]++; names[d.Name] > 1 {
+				d.Name = fmt.Sprintf("%s:%d", d.Name, d.Connect.Port)
+			}
+			out = append(out, d)
+		}
+		return out, nil
+	}
+	if o.inventory == "" {
+		if _, err := os.Stat(defaultInventory); err != nil {
+			return nil, hint.New(errors.New("no device is given"), "add -i INVENTORY, or --device ssh://USER@ADDRESS; `fitout demo` needs neither")
+		}
+		o.inventory = defaultInventory
+	}
+	inv, err := inventory.Load(o.inventory, inventory.Options{Keys: a.keys(context.Background())})
+	if err != nil {
+		return nil, err
+	}
+	loader.Secrets, loader.Variables = inv.Secrets, inv.Variables
+	devices, err := inv.Select(args...)
+	if err == nil && len(devices) == 0 {
+		err = hint.New(fmt.Errorf("%s: no devices", o.inventory), "list some under devices:")
+	}
+	return devices, err
+}
+
+// compiled gives a device its profile.
+func (o *fleetOptions) compiled(loader *profile.Loader, d inventory.Device, r *run.Device) error {
+	name := d.Profile
+	if o.profile != "" {
+		name = o.profile
+	}
+	if name == "" {
+		return hint.New(fmt.Errorf("%s: no profile", d.Name), "name one in the inventory (profile: NAME), or with -p")
+	}
+	p, err := loader.Load(name)
+	if err != nil {
+		return err
+	}
+	r.Profile = p.Name
+	r.Compile = func(facts map[string]any) (*profile.Compiled, error) { return d.Compile(p, facts) }
+	return nil
+}
+
+// device says how a device is reached.
+func (a *app) device(f *fleet, d inventory.Device) (run.Device, error) {
+	c := d.Connect
+	r := run.Device{Name: d.Name, Address: d.Address}
+	var dial func(ctx context.Context) (elevate.Inner, error)
+	user := ""
+	switch c.Transport {
+	case "ssh":
+		o, err := a.sshOptions(d)
+		if err != nil {
+			return r, err
+		}
+		f.ssh[d.Name] = o
+		user = o.User
+		dial = func(ctx context.Context) (elevate.Inner, error) { return ssh.Dial(ctx, o) }
+	case "local":
+		if os.Geteuid() == 0 {
+			user = "root"
+		}
+		dial = func(context.Context) (elevate.Inner, error) { return local.New(), nil }
+	default:
+		return r, hint.New(fmt.Errorf("%s: transport %s is not there yet", d.Name, c.Transport), "use ssh; OpenSSH is an optional feature of Windows")
+	}
+	r.Target = run.Target{Elevate: c.Sudo, Privileged: user == "root"}
+	r.Target.Platform = func() (string, string) { return f.platform(d.Name) }
+	r.Dial = func(ctx context.Context) (transport.Transport, error) {
+		t, err := dial(ctx)
+		if err != nil || !c.Sudo {
+			return t, err
+		}
+		return elevate.New(t, elevate.Options{Device: d.Name, Password: revealed(c.SudoPassword)}), nil
+	}
+	return r, nil
+}
+
+func (a *app) sshOptions(d inventory.Device) (ssh.Options, error) {
+	known, err := knownHosts()
+	if err != nil {
+		return ssh.Options{}, err
+	}
+	c := d.Connect
+	o := ssh.Options{Device: d.Name, Address: d.Address, Port: c.Port, User: d.User, Password: revealed(c.Password),
+		IdentityFile: c.IdentityFile, Jump: c.Jump, HostKey: c.HostKey, KnownHosts: known, Timeout: c.Timeout}
+	if _, ok := terminal(a.in); ok {
+		o.Prompt = a.ask
+	}
+	return o, nil
+}
+
+// revealed hands a password to a transport, which gives it to the device it is for.
+func revealed(v secret.Value) func() (string, error) {
+	if v == (secret.Value{}) {
+		return nil
+	}
+	return func() (string, error) { return v.Reveal(), nil }
+}
+
+// checkFile checks a profile or an inventory with all its profiles.
+func (a *app) checkFile(o *fleetOptions, file string) error {
+	isInventory, err := looksLikeInventory(file)
+	if err != nil {
+		return err
+	}
+	if isInventory {
+		_, err := a.fleet(&fleetOptions{inventory: file, parallel: 1}, nil)
+		return err
+	}
+	loader := &profile.Loader{Secrets: secret.Env{}}
+	if o.inventory != "" {
+		inv, err := inventory.Load(o.inventory, inventory.Options{Keys: a.keys(context.Background())})
+		if err != nil {
+			return err
+		}
+		loader.Secrets, loader.Variables = inv.Secrets, inv.Variables
+	}
+	_, err = loader.Load(file)
+	return err
+}
+
+// looksLikeInventory tells the two kinds of files apart by their keys. What is broken counts as a profile: it is read
+// again, and its errors told.
+func looksLikeInventory(file string) (bool, error) {
+	if _, shipped := strings.CutPrefix(file, profiles.Shipped); shipped || slices.Contains(profiles.List(), file) {
+		return false, nil
+	}
+	fi, err := os.Stat(file)
+	if err != nil {
+		return false, err
+	}
+	if fi.Size() > 1<<26 {
+		return false, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return false, err
+	}
+	d, err := schema.Read(file, b)
+	if err != nil {
+		return false, nil
+	}
+	k, _ := schema.Find(d.Root, "devices")
+	return k != nil, nil
+}
+
+// store opens the store of runs once. A store that can't be opened must not keep anybody from working.
+func (f *fleet) store() *store.Store {
+	f.opening.Do(func() {
+		s, err := openStore()
+		if err != nil {
+			return
+		}
+		f.kept = s
+		f.known, _ = s.Facts()
+	})
+	return f.kept
+}
+
+// platform is what a device was last time; "" where it isn't known.
+func (f *fleet) platform(device string) (goos, arch string) {
+	f.store()
+	goos, _ = f.known[device]["os"].(string)
+	arch, _ = f.known[device]["arch"].(string)
+	return goos, arch
+}
+
+// learn keeps a device's facts, to know it next time.
+func (f *fleet) learn(e run.Event) {
+	if e.Facts == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.learnt[e.Device] = e.Facts
+}
+
+func (f *fleet) close() {
+	if s := f.store(); s != nil {
+		fresh := map[string]map[string]any{}
+		for device, facts := range f.learnt {
+			if !slices.Equal([]any{f.known[device]["os"], f.known[device]["arch"]}, []any{facts["os"], facts["arch"]}) {
+				fresh[device] = facts
+			}
+		}
+		if len(fresh) > 0 {
+			s.SetFacts(fresh)
+		}
+		s.Close()
+	}
+}
