@@ -293,7 +293,7 @@ func (m *Machine) whileUp(ctx context.Context) (_ context.Context, stop func()) 
 
 // answers reports whether sshd greets.
 func (m *Machine) answers(ctx context.Context) bool {
-	d := net.Dialer{Timeout: time.Second}
+	d := net.Dialer{Timeout: 200 * time.Millisecond} // the kernel answers, however busy the machine is
 	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(m.Addr, "22"))
 	if err != nil {
 		return false
