@@ -155,6 +155,15 @@ func TestApt(t *testing.T) {
 		a.sh("touch /run/licence")
 		a.converges(`[{"name":"fails"},{"name":"plain"}]`, create, same)
 	})
+	a.in("failing removal", func(a *aptMachine) {
+		a.repo.Make(`prerm='[ ! -e /run/stay ] || { echo it is in use; exit 1; }' deb main stays 1.0`)
+		a.converges(`{"name":"stays"}`, create)
+		a.sh("touch /run/stay")
+		a.fails(`[{"name":"stays","state":"purged"},{"name":"plain"},{"name":"lib"}]`, "it is in use", "", "")
+		a.installed("lib=1.0 plain=2.0 stays=1.0")
+		a.sh("rm /run/stay")
+		a.converges(`[{"name":"stays","state":"purged"},{"name":"plain"}]`, remove, same)
+	})
 	a.in("removals", func(a *aptMachine) {
 		a.converges(`[{"name":"user"},{"name":"user2"},{"name":"plain"}]`, create, create, create)
 		a.fails(`[{"name":"lib","state":"absent"},{"name":"plain","state":"absent"}]`, "it would also remove user, user2", "")

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -176,10 +177,8 @@ func Hold(ctx context.Context, h *host.Host, hold map[string]bool) error {
 // error tells people why apt failed at something, and what to do about it.
 func (d diagnosis) error(doing string) error {
 	text := d.text
-	for name, reason := range d.failed {
-		if !strings.Contains(text, reason) {
-			text += "\n" + name + ": " + reason
-		}
+	for _, name := range slices.Sorted(maps.Keys(d.failed)) {
+		text += "\n" + name + ": " + d.failed[name]
 	}
 	err := fmt.Errorf("%s: %s", doing, strings.TrimSpace(text))
 	switch d.cause {

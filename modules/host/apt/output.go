@@ -187,8 +187,8 @@ func diagnose(out string) diagnosis {
 			}
 			words = append(words, strings.Fields(line)[1]+" is virtual, provided by "+strings.Join(providers, ", "))
 		case hasAny(trimmed, "E: ", "dpkg: error: ") || strings.HasPrefix(line, " ") && strings.Contains(line, " : "):
-			if !slices.Contains(words, trimmed) {
-				words = append(words, trimmed)
+			if said := strings.TrimPrefix(strings.TrimPrefix(trimmed, "E: "), "W: "); !slices.Contains(words, said) {
+				words = append(words, said)
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func diagnose(out string) diagnosis {
 		words = append(words[:7:7], words[len(words)-1])
 	}
 	d.text = strings.Join(words, "\n")
-	if d.text == "" {
+	if d.text == "" && len(d.failed) == 0 {
 		d.text = lastLines(lines, 8)
 	}
 	for _, s := range signs {

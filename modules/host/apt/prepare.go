@@ -199,6 +199,7 @@ func (w *work) check(ctx context.Context, items []*item) (no, err error) {
 		it := declared(s.Name)
 		if p := w.db.Find(s.Name); p != nil && p.Essential {
 			essential = append(essential, s.Name)
+		} else if p != nil && (p.Want == "deinstall" || p.Want == "purge") { // somebody wanted that before
 		} else if it == nil || it.Action == Install {
 			others = append(others, s.Name)
 		}
