@@ -386,6 +386,7 @@ func (p *Profile) complete(b *built, declared map[string]any, s *expression.Scop
 		}
 	}
 	slices.Sort(b.res.Secret)
+	b.res.Secret = slices.Compact(b.res.Secret)
 	b.res.Want = want
 	var err error
 	if b.decoded, err = decode(t, want); err != nil {

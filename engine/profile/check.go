@@ -48,7 +48,7 @@ func (p *Profile) check(m *merged, faults []error) error {
 	add(p.sortVariables(m))
 	add(p.checkNames())
 	for _, e := range p.entries {
-		if e.forEach == nil && !e.broken && !slices.ContainsFunc(e.values(), func(v *expression.Value) bool { return !v.Constant() }) {
+		if e.constant() {
 			b, err := p.build(e, expression.NewScope(nil, false, nil, nil, true))
 			if err == nil && b[0] != nil { // else compile reports it
 				e.fixed = b[0]
@@ -95,6 +95,13 @@ func lastLine(v *expression.Value) int {
 		line = max(line, lastLine(v.Field(k)))
 	}
 	return line
+}
+
+// constant says whether the entry is the same for every device.
+func (e *entry) constant() bool {
+	return e.forEach == nil && !e.broken && !slices.ContainsFunc(e.values(), func(v *expression.Value) bool {
+		return !v.Constant() || v.Name() == "template" && blobNames(e.typ, "template") != nil
+	})
 }
 
 // values are all that may hold expressions, in a stable order.

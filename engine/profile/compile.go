@@ -57,7 +57,7 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 	if err := schema.Sort(faults.ErrorOrNil()); err != nil {
 		return nil, err
 	}
-	return c.result(order), nil
+	return c.result(order, d), nil
 }
 
 // on is a resource that is the same for every device, on one of them: the platform may lack it.
@@ -308,12 +308,22 @@ func (c *compilation) imply(i, j int) {
 	}
 }
 
-func (c *compilation) result(order []int) *Compiled {
+func (c *compilation) result(order []int, d *Device) *Compiled {
 	out := &Compiled{Profile: c.profile.Name, Files: c.profile.Files, Blobs: map[string]Content{}}
 	out.Resources = make([]Resource, 0, len(order))
 	texts := map[string]bool{}
 	for _, x := range c.profile.taken.SecretTexts {
 		texts[x.(string)] = true
+	}
+	keep := func(leaf any) {
+		if v, ok := leaf.(secret.Value); ok {
+			texts[expression.Reveal(v).(string)] = true
+		}
+	}
+	if d != nil {
+		for _, x := range d.Variables {
+			expression.Walk(x, keep)
+		}
 	}
 	for _, i := range order {
 		b := c.all[i]
@@ -333,11 +343,7 @@ func (c *compilation) result(order []int) *Compiled {
 			out.Blobs[hash] = content
 		}
 		if len(r.Secret) > 0 {
-			expression.Walk(r.Want, func(leaf any) {
-				if v, ok := leaf.(secret.Value); ok {
-					texts[expression.Reveal(v).(string)] = true
-				}
-			})
+			expression.Walk(r.Want, keep)
 		}
 		out.Resources = append(out.Resources, r)
 	}

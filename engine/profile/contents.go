@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
@@ -42,6 +43,7 @@ func (p *Profile) contents(b *built, want map[string]any, s *expression.Scope, w
 		}
 		x, known := want[from.Name()]
 		delete(want, from.Name())
+		b.res.Secret = slices.DeleteFunc(b.res.Secret, func(name string) bool { return name == from.Name() })
 		if !known || b.entry.broken {
 			continue
 		}

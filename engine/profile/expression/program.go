@@ -22,6 +22,7 @@ import (
 	"github.com/expr-lang/expr/compiler"
 	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
 )
 
@@ -60,10 +61,11 @@ var (
 )
 
 func newConfig() *conf.Config {
-	c := conf.New(map[string]any{
-		"device": map[string]any{}, "vars": map[string]any{}, "secrets": map[string]any{}, "env": map[string]any{},
-		"item": new(any),
-	})
+	names := types.Map{}
+	for _, name := range Roots {
+		names[name] = types.Any
+	}
+	c := conf.New(names)
 	c.Disabled["now"] = true // the same profile gives the same resources at any time
 	// Go's maps have no order, and the order of what these give is seen: in a list of users, say.
 	for name, pick := range map[string]func(key string, value any) any{
