@@ -67,7 +67,7 @@ func Find(dir, name string) (string, error) {
 	if _, err := fs.Stat(files, name+".yaml"); err == nil {
 		return Shipped + name, nil
 	}
-	return "", unknown(name, fmt.Sprintf("is in %s or ships with fitout", filepath.Join(dir, ".")))
+	return "", unknown(name, "ships with fitout, and "+beside+" isn't there")
 }
 
 // IsPath says whether a profile is named by its path.

@@ -16,7 +16,6 @@ import (
 	"github.com/fitout-dev/fitout/engine/secret"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
-	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/fitout-dev/fitout/schema"
 )
 
@@ -91,7 +90,7 @@ func (p *Profile) buildOne(e *entry, s *expression.Scope) (*built, error) {
 	b.res = Resource{Type: e.typ.Name, Position: position(e.at)}
 	if e.when != nil {
 		if e.when.Tainted(s) {
-			return nil, e.when.Problem("the plan shows it is shown to everyone", "a condition can't depend on a secret")
+			return nil, e.when.Problem("plans show conditions; use a variable that holds none", "a condition can't depend on a secret")
 		}
 		holds, unknown, err := e.when.Condition(s)
 		if err != nil && e.broken {
@@ -178,8 +177,11 @@ func (e *entry) declared(s *expression.Scope, skipped bool) (map[string]any, err
 			continue
 		}
 		if why := public(f, name); why != "" && v.Tainted(s) {
-			faults = multierror.Append(faults, v.Problem("use a property that may hold a secret, such as stdin or environment",
-				"a secret can't be used here: %s", why))
+			remedy := ""
+			if f.Argv {
+				remedy = "hand it over by stdin or environment"
+			}
+			faults = multierror.Append(faults, v.Problem(remedy, "a secret can't be used here: %s", why))
 			continue
 		}
 		x, err := v.Eval(s)
@@ -327,7 +329,7 @@ func (b *built) keywords(s *expression.Scope) error {
 			return err
 		}
 		if text, ok := x.(string); ok {
-			if b.res.Timeout, err = time.ParseDuration(text); err != nil || b.res.Timeout <= 0 {
+			if b.res.Timeout, err = time.ParseDuration(text); (err != nil || b.res.Timeout <= 0) && !b.entry.broken {
 				return v.Problem("write 30s, 5m or 1h30m", "%q is no length of time", text)
 			}
 		}
@@ -338,7 +340,7 @@ func (b *built) keywords(s *expression.Scope) error {
 			return err
 		}
 		if n, ok := x.(int64); ok {
-			if n < 0 {
+			if n < 0 && !b.entry.broken {
 				return v.Problem("", "retries can't be negative")
 			}
 			b.res.Retries = int(n)
@@ -373,7 +375,7 @@ func (p *Profile) complete(b *built, declared map[string]any, s *expression.Scop
 		want[name] = x
 	}
 	if whole && (e.merged || e.fixed == nil && e.hasExpressions()) {
-		if err := e.validate(want); err != nil {
+		if err := e.validate(want, tainted); err != nil {
 			return err
 		}
 	}
@@ -399,17 +401,30 @@ func (p *Profile) complete(b *built, declared map[string]any, s *expression.Scop
 	if !whole {
 		return nil
 	}
-	check := b.decoded
+	return e.checkType(b.decoded, want, tainted)
+}
+
+// checkType asks the type about what the schema can't express. What it says of a secret isn't shown: it may quote it.
+func (e *entry) checkType(shown any, want map[string]any, tainted bool) error {
+	revealed := shown
 	if tainted {
-		if check, err = decode(t, expression.Reveal(want).(map[string]any)); err != nil {
-			return e.at.Problem("", "%s", scrub(err.Error(), want))
+		var err error
+		if revealed, err = decode(e.typ, expression.Reveal(want).(map[string]any)); err != nil {
+			return e.at.Problem("", "what is made of a secret is not accepted here")
 		}
 	}
-	if err := t.Check(check); err != nil {
-		at, msg := e.checked(err)
-		return at.Problem(scrub(hint.Of(err), want), "%s", scrub(msg, want))
+	err := e.typ.Check(revealed)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if tainted {
+		if same := e.typ.Check(shown); same == nil || same.Error() != err.Error() || hint.Of(same) != hint.Of(err) {
+			at, _ := e.checked(err)
+			return at.Problem("", "the type doesn't accept it; the reason is not shown, since a secret is in it")
+		}
+	}
+	at, msg := e.checked(err)
+	return at.Problem(hint.Of(err), "%s", msg)
 }
 
 func (e *entry) hasExpressions() bool {
@@ -425,29 +440,25 @@ func (e *entry) checked(err error) (*expression.Value, string) {
 	return e.at, msg
 }
 
-// validate asks the schema about values as they are after all expressions.
-func (e *entry) validate(want map[string]any) error {
+// validate asks the schema about values as they are after all expressions. Secrets pass there; whether they are right is
+// asked apart, and told without the reason, which quotes them.
+func (e *entry) validate(want map[string]any, tainted bool) error {
 	var faults *multierror.Error
-	for _, v := range schema.ValidateResource(e.typ, expression.Reveal(want).(map[string]any)) {
-		at := e.at
-		if len(v.Path) > 0 && e.fields[v.Path[0]] != nil {
-			at = e.fields[v.Path[0]].At(v.Path[1:])
+	at := func(path []string) *expression.Value {
+		if len(path) > 0 && e.fields[path[0]] != nil {
+			return e.fields[path[0]].At(path[1:])
 		}
-		faults = multierror.Append(faults, at.Problem(scrub(v.Hint, want), "%s", scrub(v.Message, want)))
+		return e.at
+	}
+	for _, v := range schema.ValidateResource(e.typ, want) {
+		faults = multierror.Append(faults, at(v.Path).Problem(v.Hint, "%s", v.Message))
+	}
+	if faults == nil && tainted {
+		for _, v := range schema.ValidateResource(e.typ, expression.Reveal(want).(map[string]any)) {
+			faults = multierror.Append(faults, at(v.Path).Problem("", "the secret's text is not accepted here"))
+		}
 	}
 	return faults.ErrorOrNil()
-}
-
-// scrub takes the secrets of a resource out of a message.
-func scrub(msg string, want map[string]any) string {
-	expression.Walk(want, func(leaf any) {
-		if v, ok := leaf.(secret.Value); ok {
-			if text, _ := expression.Reveal(v).(string); text != "" {
-				msg = strings.ReplaceAll(msg, text, host.Marker)
-			}
-		}
-	})
-	return msg
 }
 
 var defaults sync.Map // *modules.Type → map[string]any

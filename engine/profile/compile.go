@@ -215,6 +215,9 @@ func (c *compilation) nowhere(t target) error {
 		among = append(among, b.res.Address, b.typ.Name)
 	}
 	typ, _, hasKey := strings.Cut(t.address, "/")
+	if registry.Find(t.address) != nil {
+		return t.at.Problem("declare one, or remove the reference", "no %s are declared", t.address)
+	}
 	otherwise := "an address is type/key, as in users/alice or files//etc/motd"
 	if hasKey && registry.Find(typ) != nil {
 		otherwise = "declare it, or remove the reference"

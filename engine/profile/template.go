@@ -73,7 +73,10 @@ func readAll(open func() (fs.File, error)) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-var templateError = regexp.MustCompile(`^template: .*?:(\d+)(?::(\d+))?: (?s:(.*))$`)
+var (
+	templateError = regexp.MustCompile(`^template: :(\d+)(?::(\d+))?: (?s:(.*))$`)
+	executing     = regexp.MustCompile(`^executing ".*?" at <(.*?)>: `)
+)
 
 // problem puts an error of text/template at its place in the file.
 func (t *template) problem(err error) error {
@@ -84,7 +87,7 @@ func (t *template) problem(err error) error {
 			p.Col, _ = strconv.Atoi(m[2])
 			p.Col++
 		}
-		p.Msg = m[3]
+		p.Msg = executing.ReplaceAllString(m[3], "$1: ")
 	}
 	return p
 }

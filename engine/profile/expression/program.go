@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -119,6 +121,8 @@ func Compile(text string) (*Program, error) {
 	return p, nil
 }
 
+var unexpected = regexp.MustCompile(`^unexpected token (\w+)(?:\((.*)\))?$`)
+
 func asSyntaxError(text string, err error) error {
 	e := &syntaxError{msg: err.Error()}
 	if fe, ok := errors.AsType[*file.Error](err); ok {
@@ -126,6 +130,15 @@ func asSyntaxError(text string, err error) error {
 	}
 	if strings.TrimSpace(text) == "" {
 		e.msg = "the expression is empty"
+	}
+	switch m := unexpected.FindStringSubmatch(e.msg); {
+	case m == nil:
+	case m[1] == "EOF":
+		e.msg = "the expression ends too early"
+	case m[2] == `"="`:
+		e.msg, e.hint = "unexpected =", "compare with =="
+	default:
+		e.msg = "unexpected " + m[2]
 	}
 	if name, ok := strings.CutPrefix(e.msg, "unknown name "); ok {
 		e.msg = fmt.Sprintf("unknown name %q", name)
@@ -227,7 +240,12 @@ func (p *Program) eval(env map[string]any) (any, error) {
 // plain turns what an expression gives into JSON's values.
 func plain(x any) (any, error) {
 	switch v := x.(type) {
-	case nil, string, bool, int64, float64:
+	case nil, string, bool, int64:
+		return v, nil
+	case float64:
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			return nil, errors.New("gives no number: is something divided by zero?")
+		}
 		return v, nil
 	case int:
 		return int64(v), nil
