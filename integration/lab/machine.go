@@ -1,12 +1,7 @@
 package lab
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -314,74 +309,6 @@ func (m *Machine) console() string {
 	return string(b[max(0, len(b)-2000):])
 }
 
-// Exec runs a shell script (sh -e) as root on the machine, through its namespaces and not its network, and returns its
-// standard output without the last newline. A non-zero exit is an error that wraps *exec.ExitError and holds the standard error.
-// Not while the machine reboots: its systemd would wait in vain for the end of a process that isn't its child.
-// On a QEMU machine it goes through ssh, and the error wraps *ssh.ExitError.
-func (m *Machine) Exec(ctx context.Context, script string) (string, error) {
-	if m.Kind == QEMU {
-		return m.execSSH(ctx, script)
-	}
-	leader, err := m.leader()
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "nsenter", fmt.Sprintf("--target=%d", leader), "--mount", "--uts", "--ipc", "--net", "--pid",
-		"sh", "-ec", script)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8",
-		"DEBIAN_FRONTEND=noninteractive"}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	group(cmd)
-	cmd.WaitDelay = time.Second // a daemon that the script started may keep stdout open
-	err = cmd.Run()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
-	}
-	return strings.TrimSuffix(stdout.String(), "\n"), err
-}
-
-// leader is the process that is 1 on the machine.
-func (m *Machine) leader() (int, error) {
-	for _, pid := range cgroupProcs(m.cgroups[0]) {
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		for line := range strings.Lines(string(status)) {
-			f := strings.Fields(line)
-			if len(f) == 3 && f[0] == "NSpid:" && f[2] == "1" {
-				return pid, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("machine %s is down", m.Name)
-}
-
-// Root is the path on this host of a container's root folder, whether it runs or not. /run and /tmp are others inside.
-func (m *Machine) Root() string { return m.lab.inside(filepath.Join(m.dir, "root")) }
-
-// BootID differs from boot to boot.
-func (m *Machine) BootID(ctx context.Context) (string, error) {
-	const file = "/proc/sys/kernel/random/boot_id"
-	if m.Kind == QEMU {
-		return m.Exec(ctx, "cat "+file)
-	}
-	leader, err := m.leader()
-	if err != nil {
-		return "", err
-	}
-	own, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	id, err := os.ReadFile(fmt.Sprintf("/proc/%d/root%s", leader, file))
-	if err == nil && bytes.Equal(id, own) {
-		err = fmt.Errorf("machine %s has only begun to boot", m.Name)
-	}
-	return strings.TrimSpace(string(id)), err
-}
-
 // Reboot reboots the machine from inside and returns when it has booted again.
 func (m *Machine) Reboot(ctx context.Context) error {
 	id, err := m.BootID(ctx)
@@ -493,100 +420,6 @@ func (m *Machine) wipe(ctx context.Context) error {
 	}
 	m.fresh = true
 	return m.lab.mounting(ctx, `for d in root disk; do if mountpoint -q "$1/$d"; then umount "$1/$d"; fi; done; rm -f "$1"/disk.*`, m.dir)
-}
-
-// makeDisk makes a disk, mounts the machine's root folder and puts in it what is the machine's own.
-func (m *Machine) makeDisk(ctx context.Context) error {
-	if m.Kind == QEMU {
-		return m.makeQEMUDisk(ctx)
-	}
-	script := `cd "$1"; mkdir -p disk root; truncate -s "$2" disk.img; mkfs.ext4 -q -F -m 0 -O ^has_journal disk.img
-		mount -o loop disk.img disk; mkdir disk/upper disk/work
-		mount -t overlay -o "lowerdir=$3,upperdir=$1/disk/upper,workdir=$1/disk/work,redirect_dir=on" overlay root`
-	if err := m.lab.mounting(ctx, script, m.dir, fmt.Sprint(m.diskSize), m.root); err != nil {
-		return err
-	}
-	return m.personalize(m.Root())
-}
-
-// personalize writes a machine's name, address, ID and keys into the root folder.
-func (m *Machine) personalize(root string) error {
-	files := map[string]string{
-		"etc/hostname":   m.Name + "\n",
-		"etc/hosts":      "127.0.0.1 localhost\n127.0.1.1 " + m.Name + "\n",
-		"etc/machine-id": randomHex(16) + "\n",
-		"etc/systemd/network/10-lab.network": "[Match]\nName=host0 eth0\n[Network]\nAddress=" + m.Addr + "/24\n" +
-			"LinkLocalAddressing=no\nIPv6AcceptRA=no\n",
-		"root/.ssh/authorized_keys": m.lab.public + "\n",
-	}
-	hostKeys, public, err := m.newHostKeys()
-	if err != nil {
-		return err
-	}
-	for path, content := range hostKeys {
-		files[path] = content
-	}
-	for path, content := range files {
-		path = filepath.Join(root, path)
-		mode := os.FileMode(0o644)
-		if strings.Contains(path, "/root/.ssh/") || strings.HasSuffix(path, "_key") {
-			mode = 0o600
-		}
-		if err := os.WriteFile(path, []byte(content), mode); err != nil {
-			return err
-		}
-	}
-	m.mu.Lock()
-	m.HostKeys = public
-	m.mu.Unlock()
-	return m.lab.writeKnownHosts()
-}
-
-// newHostKeys makes the sshd's keys: files by path, and the public keys.
-func (m *Machine) newHostKeys() (files map[string]string, public []string, err error) {
-	_, ed, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	if m.Kind == Dropbear {
-		private, line, err := dropbearKey(ed)
-		return map[string]string{"etc/dropbear/dropbear_ed25519_host_key": private}, []string{line}, err
-	}
-	files = map[string]string{}
-	for name, key := range map[string]any{"ed25519": ed, "ecdsa": ec} {
-		private, line, err := opensshKey(key)
-		if err != nil {
-			return nil, nil, err
-		}
-		files["etc/ssh/ssh_host_"+name+"_key"] = private
-		files["etc/ssh/ssh_host_"+name+"_key.pub"] = line + "\n"
-		public = append(public, line)
-	}
-	slices.Sort(public)
-	return files, public, nil
-}
-
-// writeKnownHosts lists the keys of all machines.
-func (l *Lab) writeKnownHosts() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var b strings.Builder
-	for _, m := range l.machines {
-		m.mu.Lock()
-		for _, k := range m.HostKeys {
-			fmt.Fprintln(&b, m.Addr, k)
-		}
-		m.mu.Unlock()
-	}
-	tmp := l.KnownHosts + ".new"
-	if err := os.WriteFile(tmp, []byte(b.String()), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, l.KnownHosts)
 }
 
 // Freeze stops all of the machine's processes where they are; its network stays up. Thaw lets them go on.
