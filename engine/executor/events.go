@@ -2,6 +2,9 @@ package executor
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,6 +20,8 @@ type eventLog struct {
 	more   chan struct{} // closed when an event is added
 	done   bool
 	file   *os.File
+	dirty  chan struct{} // the file holds what the disk doesn't
+	ended  chan struct{}
 }
 
 func newEventLog(dir, run string) (*eventLog, error) {
@@ -25,11 +30,28 @@ func newEventLog(dir, run string) (*eventLog, error) {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(d, "events"), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("run %s has been carried out on this device before", run)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &eventLog{more: make(chan struct{}), file: f}, nil
+	l := &eventLog{more: make(chan struct{}), file: f, dirty: make(chan struct{}, 1), ended: make(chan struct{})}
+	go l.sync()
+	return l, nil
 }
+
+// sync writes to the disk what became of resources, beside the run: a slow disk doesn't hold it up.
+func (l *eventLog) sync() {
+	for range l.dirty {
+		l.file.Sync()
+	}
+	l.file.Close()
+	close(l.ended)
+}
+
+// wait returns when the file is complete and on the disk.
+func (l *eventLog) wait() { <-l.ended }
 
 func (l *eventLog) add(e wire.Event) {
 	l.mu.Lock()
@@ -42,9 +64,15 @@ func (l *eventLog) add(e wire.Event) {
 	if b, err := json.Marshal(e); err == nil {
 		l.file.Write(append(b, '\n'))
 	}
+	if e.Type == wire.Finished || e.Status == wire.Changed || e.Status == wire.FailedStatus {
+		select {
+		case l.dirty <- struct{}{}:
+		default:
+		}
+	}
 	if e.Type == wire.Finished {
 		l.done = true
-		l.file.Close()
+		close(l.dirty)
 	}
 	close(l.more)
 	l.more = make(chan struct{})

@@ -2,11 +2,15 @@ package executor
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/registry"
 )
+
+// find is the registry. Tests put types of their own in its place.
+var find = registry.Find
 
 // item is a resource with its declaration decoded.
 type item struct {
@@ -16,10 +20,15 @@ type item struct {
 	bad  error // it could not be decoded
 }
 
+// mayBeNotified says whether a notification to it means anything: what isn't there can't be restarted.
+func (it *item) mayBeNotified() bool {
+	return it.bad == nil && it.typ.CanNotify() && it.typ.StateOf(it.want) == modules.Present
+}
+
 func decode(resources []wire.Resource) []*item {
 	items := make([]*item, len(resources))
 	for i, r := range resources {
-		it := &item{Resource: r, typ: registry.Find(r.Type)}
+		it := &item{Resource: r, typ: find(r.Type)}
 		if it.typ == nil {
 			it.bad = fmt.Errorf("unknown resource type %q", r.Type)
 		} else {
@@ -45,12 +54,5 @@ func batches(items []*item) [][]*item {
 }
 
 func dependsOnAny(it *item, others []*item) bool {
-	for _, o := range others {
-		for _, a := range it.After {
-			if a == o.Address {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(others, func(o *item) bool { return slices.Contains(it.After, o.Address) })
 }

@@ -26,8 +26,8 @@ func acquire(dir string, me wire.Holder) (*lock, *wire.Holder, error) {
 		return nil, nil, err
 	}
 	err = tryLock(f)
-	for i := 0; i < 20 && errors.Is(err, errHeld) && readHolder(f) == nil; i++ {
-		time.Sleep(10 * time.Millisecond) // somebody only looks who holds it
+	for i := 0; i < 20 && errors.Is(err, errHeld); i++ {
+		time.Sleep(10 * time.Millisecond) // maybe somebody only looks who holds it
 		err = tryLock(f)
 	}
 	if err != nil {

@@ -4,7 +4,6 @@ package executor
 
 import (
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 )
@@ -22,6 +21,3 @@ func bootID() string {
 	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b))
 }
-
-// outliveListener keeps a run going when nobody listens any more: neither a closed terminal nor a closed pipe ends it.
-func outliveListener() { signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE) }

@@ -17,5 +17,3 @@ func tryLock(f *os.File) error {
 }
 
 func bootID() string { return "" }
-
-func outliveListener() {}

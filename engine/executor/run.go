@@ -6,12 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"runtime/debug"
-	"sort"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
@@ -20,17 +16,6 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// longest is the time that a resource without a timeout of its own may take.
-const longest = 2 * time.Hour
-
-func withTimeout(ctx context.Context, it *item) (context.Context, context.CancelFunc) {
-	d := it.Timeout
-	if d <= 0 {
-		d = longest
-	}
-	return context.WithTimeoutCause(ctx, d, fmt.Errorf("timed out after %s", d))
-}
-
 // run carries out one document, resource by resource.
 type run struct {
 	doc    *wire.Document
@@ -38,9 +23,29 @@ type run struct {
 	host   *host.Host
 	log    *eventLog
 	owed   *owed
-	soft   atomic.Bool // stop before the next resource
 	counts wire.Counts
-	status map[string]wire.Status
+	failed map[string]string // addresses that failed, or were left out for that, and which of the two
+
+	stopOnce sync.Once
+	stopping chan struct{} // closed: stop before the next resource
+}
+
+// stop ends the run after the current resource.
+func (r *run) stop() { r.stopOnce.Do(func() { close(r.stopping) }) }
+
+func (r *run) stopped(ctx context.Context) bool {
+	select {
+	case <-r.stopping:
+		return true
+	default:
+		return ctx.Err() != nil
+	}
+}
+
+// pause is how long the run waits before it tries a resource again. Tests shorten it.
+var pause = func(attempt int) time.Duration {
+	d := min(time.Second<<min(attempt, 5), 30*time.Second)
+	return d + rand.N(d/4)
 }
 
 // execute is the loop: per resource, alone: observe, diff, apply, observe.
@@ -67,12 +72,12 @@ func (r *run) finish(e wire.Event) {
 		r.counts.Unchanged++
 	case wire.FailedStatus:
 		r.counts.Failed++
+		r.failed[e.Address] = "failed"
 	case wire.Skipped:
 		r.counts.Skipped++
 	case wire.NotTried:
 		r.counts.Cancelled++
 	}
-	r.status[e.Address] = e.Status
 	r.log.add(e)
 }
 
@@ -84,7 +89,7 @@ func (r *run) batch(ctx context.Context, batch []*item) []wire.Event {
 		e := &events[i]
 		*e = wire.Event{Type: wire.Resolved, Address: it.Address}
 		switch blocked := r.blockedBy(it); {
-		case r.soft.Load() || ctx.Err() != nil:
+		case r.stopped(ctx):
 			e.Status = wire.NotTried
 		case it.Skip != "":
 			e.Status, e.Op, e.Reason = wire.Skipped, modules.Skip, it.Skip
@@ -92,6 +97,7 @@ func (r *run) batch(ctx context.Context, batch []*item) []wire.Event {
 			r.fail(e, it.bad)
 		case blocked != "":
 			e.Status, e.Op, e.Reason = wire.Skipped, modules.Skip, blocked
+			r.failed[it.Address] = "was skipped"
 		default:
 			live = append(live, i)
 		}
@@ -122,54 +128,42 @@ func (r *run) batch(ctx context.Context, batch []*item) []wire.Event {
 // blockedBy says why a resource can't be tried: what it comes after has failed, or was itself left out for that.
 func (r *run) blockedBy(it *item) string {
 	for _, a := range it.After {
-		switch r.status[a] {
-		case wire.FailedStatus:
-			return a + " failed"
-		case wire.Skipped:
-			if r.left(a) {
-				return a + " was skipped"
-			}
+		if what := r.failed[a]; what != "" {
+			return a + " " + what
 		}
 	}
 	return ""
-}
-
-// left tells a resource that was left out because of a failure from one that isn't for this device at all.
-func (r *run) left(address string) bool {
-	for _, it := range r.items {
-		if it.Address == address {
-			return it.Skip == ""
-		}
-	}
-	return false
 }
 
 // again returns which of live failed and are to be tried once more, after a pause.
 func (r *run) again(ctx context.Context, batch []*item, live []int, events []wire.Event, attempt int) []int {
 	var retry []int
 	for _, i := range live {
-		if events[i].Status == wire.FailedStatus && attempt < batch[i].Retries && ctx.Err() == nil && !r.soft.Load() {
+		if events[i].Status == wire.FailedStatus && attempt < batch[i].Retries && !r.stopped(ctx) {
 			retry = append(retry, i)
-			r.log.add(wire.Event{Type: wire.Log, Level: "warn", Address: batch[i].Address, Text: fmt.Sprintf("try %d of %d failed: %s", attempt+1, batch[i].Retries+1, events[i].Error)})
-			events[i] = wire.Event{Type: wire.Resolved, Address: batch[i].Address}
+			r.log.add(wire.Event{Type: wire.Log, Level: "WARN", Address: batch[i].Address, Text: fmt.Sprintf("try %d of %d failed: %s", attempt+1, batch[i].Retries+1, events[i].Error)})
 		}
 	}
 	if len(retry) == 0 {
 		return nil
 	}
-	pause := min(time.Second<<attempt, 30*time.Second)
-	t := time.NewTimer(pause + rand.N(pause/4))
+	t := time.NewTimer(pause(attempt))
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-ctx.Done():
+		return nil
+	case <-r.stopping:
+		return nil
+	}
+	for _, i := range retry {
+		events[i] = wire.Event{Type: wire.Resolved, Address: batch[i].Address}
 	}
 	return retry
 }
 
 // attempt observes, applies what differs, and proves it.
 func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []wire.Event) {
-	typ := batch[live[0]].typ
 	pick := func(idx []int) []*item {
 		out := make([]*item, len(idx))
 		for k, i := range idx {
@@ -202,14 +196,14 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 	if len(todo) == 0 {
 		return
 	}
-	for _, i := range todo {
-		r.owed.add(batch[i].Notify, batch[i].Address)
+	if err := r.owed.add(pick(todo)...); err != nil {
+		r.host.Log().Warn("what this run notifies can't be kept on the device; it is lost if the run is interrupted", "error", err.Error())
 	}
 	wants, from := make([]any, len(todo)), make([]any, len(todo))
 	for k, i := range todo {
 		wants[k], from[k] = batch[i].want, haves[i].have
 	}
-	results := r.apply(ctx, typ, batch[todo[0]], wants, from)
+	results := r.apply(ctx, pick(todo), wants, from)
 	r.host.Forget()
 	var proof []int
 	for k, i := range todo {
@@ -243,26 +237,27 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 	}
 }
 
-// apply asks the module; a panic in it fails these resources alone.
-func (r *run) apply(ctx context.Context, typ *modules.Type, first *item, wants, haves []any) (results []modules.Result) {
-	failAll := func(err error) []modules.Result {
-		results := make([]modules.Result, len(wants))
-		for i := range results {
-			results[i].Err = err
+// apply asks the module. One that can't be stopped ends the run: nothing may be changed beside it.
+func (r *run) apply(ctx context.Context, items []*item, wants, haves []any) []modules.Result {
+	typ := items[0].typ
+	results, err := call(ctx, r.host, items, longestApply, func(ctx context.Context) []modules.Result {
+		out := typ.Apply(ctx, r.host, wants, haves)
+		for i := range out {
+			out[i].Err = because(ctx, out[i].Err)
 		}
-		return results
+		return out
+	})
+	if _, ok := errors.AsType[*abandoned](err); ok {
+		r.stop()
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			r.host.Log().Error("panic while applying", "type", typ.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			results = failAll(fmt.Errorf("applying panicked: %v", p))
+	if err == nil && len(results) != len(items) {
+		err = fmt.Errorf("type %s answered for %d resources of %d", typ.Name, len(results), len(items))
+	}
+	if err != nil {
+		results = make([]modules.Result, len(items))
+		for i := range results {
+			results[i].Err = fmt.Errorf("applying: %w", err)
 		}
-	}()
-	ctx, cancel := withTimeout(ctx, first)
-	defer cancel()
-	results = typ.Apply(ctx, r.host, wants, haves)
-	if len(results) != len(wants) {
-		return failAll(fmt.Errorf("type %s applied the wrong number of resources", typ.Name))
 	}
 	return results
 }
@@ -298,14 +293,30 @@ func (r *run) fail(e *wire.Event, err error) {
 // notify delivers what is owed to a resource at its own turn: everything that notifies it came before.
 func (r *run) notify(ctx context.Context, it *item, e *wire.Event) {
 	sources := r.owed.to(it.Address)
-	if len(sources) == 0 || it.typ == nil || !it.typ.CanNotify() || (e.Status != wire.InDesiredState && e.Status != wire.Changed) {
+	if len(sources) == 0 || (e.Status != wire.InDesiredState && e.Status != wire.Changed) {
+		return
+	}
+	if !it.mayBeNotified() {
+		r.owed.delivered(it.Address)
 		return
 	}
 	from := strings.Join(sources, ", ")
-	err := r.deliver(ctx, it)
+	err, callErr := call(ctx, r.host, []*item{it}, longestApply, func(ctx context.Context) error {
+		return because(ctx, it.typ.Notify(ctx, r.host, it.want))
+	})
 	r.host.Forget()
+	if _, ok := errors.AsType[*abandoned](callErr); ok {
+		r.stop()
+	}
+	if err == nil {
+		err = callErr
+	}
 	if err != nil && !errors.Is(err, host.ErrNeedsSystem) {
 		r.fail(e, fmt.Errorf("notified by %s: %w", from, err))
+		return
+	}
+	r.owed.delivered(it.Address)
+	if err != nil { // nothing runs there that could be told
 		return
 	}
 	e.Status = wire.Changed
@@ -314,86 +325,4 @@ func (r *run) notify(ctx context.Context, it *item, e *wire.Event) {
 	}
 	e.Changes = append(e.Changes, modules.Change{Property: "notification", After: "from " + from})
 	r.log.add(wire.Event{Type: wire.Notified, Address: it.Address, Text: from})
-	r.owed.delivered(it.Address)
-}
-
-func (r *run) deliver(ctx context.Context, it *item) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("notifying panicked: %v", p)
-		}
-	}()
-	ctx, cancel := withTimeout(ctx, it)
-	defer cancel()
-	return it.typ.Notify(ctx, r.host, it.want)
-}
-
-// owed are the notifications that are due, kept on the device until they are delivered: they survive a run that was
-// interrupted between a change and its notification.
-type owed struct {
-	file string
-	m    map[string]map[string]bool // to, from
-}
-
-func loadOwed(dir string) *owed {
-	o := &owed{file: filepath.Join(dir, "owed.json"), m: map[string]map[string]bool{}}
-	if b, err := os.ReadFile(o.file); err == nil {
-		if json.Unmarshal(b, &o.m) != nil || o.m == nil {
-			o.m = map[string]map[string]bool{}
-		}
-	}
-	return o
-}
-
-func (o *owed) add(to []string, from string) {
-	if len(to) == 0 {
-		return
-	}
-	for _, t := range to {
-		if o.m[t] == nil {
-			o.m[t] = map[string]bool{}
-		}
-		o.m[t][from] = true
-	}
-	o.save()
-}
-
-func (o *owed) to(address string) []string {
-	var from []string
-	for f := range o.m[address] {
-		from = append(from, f)
-	}
-	sort.Strings(from)
-	return from
-}
-
-func (o *owed) delivered(address string) {
-	delete(o.m, address)
-	o.save()
-}
-
-func (o *owed) reasons() map[string]string {
-	out := map[string]string{}
-	for a := range o.m {
-		out[a] = strings.Join(o.to(a), ", ") + " changed"
-	}
-	return out
-}
-
-func (o *owed) save() {
-	if len(o.m) == 0 {
-		os.Remove(o.file)
-		return
-	}
-	b, _ := json.Marshal(o.m)
-	tmp := o.file + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		os.Rename(tmp, o.file)
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +53,6 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 		o.Alive = 5 * time.Second
 	}
 	s := &session{Options: o, conn: wire.NewConn(in, out), store: newContents(filepath.Join(o.Dir, "store"))}
-	outliveListener()
 	h := host.New(o.Root)
 	if err := s.conn.Send(wire.Message{Hello: &wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH,
 		Root: h.Root(), Facts: facts.Gather(h), Holder: holder(o.Dir)}}); err != nil {
@@ -91,11 +91,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 		case m.Observe != nil:
 			work.Go(func() { s.observe(looking, m.Observe) })
 		case m.Blob != nil:
-			var sink *wire.SinkError
-			if err := s.store.receive(s.conn, *m.Blob); errors.As(err, &sink) {
-				s.fail(wire.Failed{Error: "content store: " + err.Error()}) // the run will say which resource lacks it
-			} else if err != nil {
-				s.fail(wire.Failed{Error: "content store: " + err.Error()})
+			if err := s.store.receive(s.conn, *m.Blob); err != nil {
 				return err
 			}
 		case m.Run != nil:
@@ -122,7 +118,14 @@ func (s *session) say(ms ...wire.Message) {
 	s.mu.Lock()
 	gone := s.gone
 	s.mu.Unlock()
-	if !gone && s.conn.Send(ms...) != nil {
+	if gone {
+		return
+	}
+	err := s.conn.Send(ms...)
+	if err != nil { // too large, maybe
+		err = s.conn.Send(wire.Message{Failed: &wire.Failed{Error: "answer: " + err.Error()}})
+	}
+	if err != nil {
 		s.mu.Lock()
 		s.gone = true
 		s.mu.Unlock()
@@ -142,15 +145,20 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	items := decode(req.Resources)
 	results := observeAll(ctx, h, items, loadOwed(s.Dir).reasons())
 	out := &wire.Observed{Observations: make([]wire.Observation, len(items)), Reboot: facts.RebootPending(h)}
-	missing := map[string]bool{}
+	missing, texts := map[string]bool{}, 0
 	for i, it := range items {
-		f := results[it.Address]
-		out.Observations[i] = f.report(h, it)
-		if it.bad != nil || f.op == modules.Same || f.op == modules.Skip || f.op == modules.Delete {
+		f, o := results[it.Address], &out.Observations[i]
+		*o = f.report(h, it)
+		if it.bad != nil || f.op == modules.Skip || f.op == modules.Delete {
 			continue
 		}
+		if texts < maxTexts {
+			if o.Text, o.Binary = oldText(h, it, f); o.Text != nil {
+				texts += len(*o.Text)
+			}
+		}
 		for _, fd := range it.typ.Fields {
-			if b, ok := it.typ.Value(it.want, fd).(host.Blob); ok && !missing[b.Hash] && needed(f, fd.Name) && !s.store.has(b.Hash) {
+			if b, ok := it.typ.Value(it.want, fd).(host.Blob); ok && !missing[b.Hash] && needed(f, fd.Name) && !s.store.has(b) {
 				missing[b.Hash] = true
 				out.Missing = append(out.Missing, b.Hash)
 			}
@@ -159,17 +167,13 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	s.say(wire.Message{Observed: out})
 }
 
-// needed says whether a content will be written. Of an unknown resource nobody can tell yet.
+// needed says whether a content will be written, or may: nobody can tell of an unknown resource, and one that is as it
+// should be may be changed by what comes before it.
 func needed(f *found, property string) bool {
-	if f.op == modules.Unknown || f.err != nil {
+	if f.op == modules.Unknown || f.err != nil || f.waits != "" {
 		return true
 	}
-	for _, c := range f.changes {
-		if c.Property == property {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.changes, func(c modules.Change) bool { return c.Property == property })
 }
 
 // validRun keeps a run's name from being a path.
@@ -202,22 +206,23 @@ func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.Wait
 		s.fail(wire.Failed{Error: "keep events: " + err.Error()})
 		return
 	}
-	r := &run{doc: doc, items: decode(doc.Resources), log: log, owed: loadOwed(s.Dir), status: map[string]wire.Status{}}
-	r.host = s.host(doc.Secrets, func(e wire.Event) { log.add(e) })
-	if drift := s.drift(ctx, r); len(drift) > 0 {
-		log.add(wire.Event{Type: wire.Finished, Error: "drift"})
-		l.release()
-		s.fail(wire.Failed{Kind: wire.Drift, Error: "the device is no longer as the plan found it", Drift: drift})
-		return
-	}
 	ctx, stop := context.WithCancelCause(ctx)
+	r := &run{doc: doc, items: decode(doc.Resources), log: log, owed: loadOwed(s.Dir), failed: map[string]string{}, stopping: make(chan struct{})}
+	r.host = s.host(doc.Secrets, log.add)
 	s.mu.Lock()
 	s.current, s.stop = r, func() { stop(errors.New("cancelled")) }
 	s.mu.Unlock()
-	work.Go(func() { s.follow(log, 1) })
 	work.Go(func() {
 		defer stop(nil)
+		defer log.wait()
+		if drift := r.drift(ctx); len(drift) > 0 {
+			log.add(wire.Event{Type: wire.Finished, Error: "drift"})
+			l.release()
+			s.fail(wire.Failed{Kind: wire.Drift, Error: "the device is no longer as the plan found it", Drift: drift})
+			return
+		}
 		defer l.release()
+		work.Go(func() { s.follow(log, 1) })
 		r.execute(ctx)
 		prune(filepath.Join(s.Dir, "store"), keep, "")
 		prune(filepath.Join(s.Dir, "runs"), keep, doc.ID)
@@ -226,7 +231,7 @@ func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.Wait
 }
 
 // drift observes everything once more before the first change and compares with what the plan showed.
-func (s *session) drift(ctx context.Context, r *run) []wire.Observation {
+func (r *run) drift(ctx context.Context) []wire.Observation {
 	if len(r.doc.Expect) == 0 {
 		return nil
 	}
@@ -239,6 +244,9 @@ func (s *session) drift(ctx context.Context, r *run) []wire.Observation {
 		}
 	}
 	r.host.Forget()
+	if r.stopped(ctx) { // then nothing is tried, and what was seen may be half
+		return nil
+	}
 	return drift
 }
 
@@ -266,7 +274,7 @@ func (s *session) cancel(now bool) {
 	if s.current == nil {
 		return
 	}
-	s.current.soft.Store(true)
+	s.current.stop()
 	if now {
 		s.stop()
 	}
@@ -303,16 +311,16 @@ func (l *logHandler) WithAttrs(a []slog.Attr) slog.Handler {
 func (l *logHandler) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	add := func(a slog.Attr) bool {
-		text += fmt.Sprintf(" %s=%q", a.Key, a.Value.String())
+		text += fmt.Sprintf(" %s=%q", a.Key, l.scrub(a.Value.String()))
 		return true
 	}
 	for _, a := range l.attrs {
 		add(a)
 	}
 	r.Attrs(add)
-	if len(text) > 16<<10 {
+	if text = l.scrub(text); len(text) > 16<<10 {
 		text = text[:16<<10] + " (cut)"
 	}
-	l.emit(wire.Event{Type: wire.Log, Level: r.Level.String(), Text: l.scrub(text)})
+	l.emit(wire.Event{Type: wire.Log, Level: r.Level.String(), Text: text})
 	return nil
 }

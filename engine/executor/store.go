@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
+	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host"
 )
 
 // keep is how long a blob or an executor that nothing used stays on the device.
@@ -26,9 +29,12 @@ type contents struct {
 
 	mu     sync.Mutex
 	memory map[string][]byte
+	lost   map[string]error // what came and couldn't be kept
 }
 
-func newContents(dir string) *contents { return &contents{dir: dir, memory: map[string][]byte{}} }
+func newContents(dir string) *contents {
+	return &contents{dir: dir, memory: map[string][]byte{}, lost: map[string]error{}}
+}
 
 // validHash keeps anything else from becoming a path.
 func validHash(s string) bool {
@@ -40,6 +46,7 @@ func validHash(s string) bool {
 func (c *contents) OpenBlob(hash string) (io.ReadCloser, error) {
 	c.mu.Lock()
 	b, ok := c.memory[hash]
+	lost := c.lost[hash]
 	c.mu.Unlock()
 	if ok {
 		return io.NopCloser(bytes.NewReader(b)), nil
@@ -48,51 +55,58 @@ func (c *contents) OpenBlob(hash string) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("%q is no hash", hash)
 	}
 	f, err := os.Open(filepath.Join(c.dir, hash))
+	if errors.Is(err, fs.ErrNotExist) && lost != nil {
+		return nil, fmt.Errorf("content %.12s could not be kept on the device: %w", hash, lost)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("content %.12s is not on the device", hash)
+		return nil, hint.New(fmt.Errorf("content %.12s is not on the device", hash),
+			"it was not needed when the run began, and something in the run changed that: apply again")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &verified{File: f, want: hash, sum: sha256.New()}, nil
+	return &verified{f: f, want: hash, sum: sha256.New()}, nil
 }
 
+// verified is a file that is hashed while it is read.
 type verified struct {
-	*os.File
-	want string
-	sum  interface {
-		io.Writer
-		Sum([]byte) []byte
-	}
-}
-
-// WriteTo would go past the hash.
-func (v *verified) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{v})
+	f       *os.File
+	want    string
+	sum     hash.Hash
+	damaged bool
 }
 
 func (v *verified) Read(p []byte) (int, error) {
-	n, err := v.File.Read(p)
+	n, err := v.f.Read(p)
 	v.sum.Write(p[:n])
 	if err == io.EOF && hex.EncodeToString(v.sum.Sum(nil)) != v.want {
-		os.Remove(v.Name())
-		err = fmt.Errorf("content %.12s in the store is damaged; it is removed and will be sent again", v.want)
+		v.damaged = true
+		err = hint.New(fmt.Errorf("content %.12s in the device's store is damaged", v.want), "it is removed: apply again to send it again; the device's disk may be failing")
 	}
 	return n, err
 }
 
-func (c *contents) has(hash string) bool {
+func (v *verified) Close() error {
+	err := v.f.Close()
+	if v.damaged {
+		os.Remove(v.f.Name()) // Windows removes no open file
+	}
+	return err
+}
+
+// has says whether a content is here. Only its size is looked at: it is hashed when it is used.
+func (c *contents) has(b host.Blob) bool {
 	c.mu.Lock()
-	_, ok := c.memory[hash]
+	_, ok := c.memory[b.Hash]
 	c.mu.Unlock()
 	if ok {
 		return true
 	}
-	if !validHash(hash) {
+	if !validHash(b.Hash) {
 		return false
 	}
-	p := filepath.Join(c.dir, hash)
-	if fi, err := os.Stat(p); err != nil || !fi.Mode().IsRegular() {
+	p := filepath.Join(c.dir, b.Hash)
+	if fi, err := os.Stat(p); err != nil || !fi.Mode().IsRegular() || fi.Size() != b.Size {
 		return false
 	}
 	now := time.Now()
@@ -100,50 +114,58 @@ func (c *contents) has(hash string) bool {
 	return true
 }
 
-// receive takes a blob from the stream.
+// receive takes a blob from the stream. One that can't be kept fails those resources alone that need it; the error is
+// about a stream that can't be used any more.
 func (c *contents) receive(conn *wire.Conn, b wire.Blob) error {
+	lost, err := c.keep(conn, b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if delete(c.lost, b.Hash); lost != nil {
+		c.lost[b.Hash] = lost
+	}
+	return err
+}
+
+func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 	sum := sha256.New()
-	check := func() error {
-		if hex.EncodeToString(sum.Sum(nil)) != b.Hash {
-			return fmt.Errorf("content %.12s arrived damaged", b.Hash)
+	take := func(w io.Writer) (lost, err error) {
+		err = conn.ReceiveBlob(b, io.MultiWriter(w, sum))
+		if sink, ok := errors.AsType[*wire.SinkError](err); ok {
+			return sink.Unwrap(), nil
 		}
-		return nil
+		if err == nil && hex.EncodeToString(sum.Sum(nil)) != b.Hash {
+			lost = errors.New("it arrived damaged")
+		}
+		return lost, err
 	}
 	if b.Secret {
 		var buf bytes.Buffer
-		if err := conn.ReceiveBlob(b, io.MultiWriter(&buf, sum)); err != nil {
-			return err
+		if lost, err = take(&buf); lost == nil && err == nil {
+			c.mu.Lock()
+			c.memory[b.Hash] = buf.Bytes()
+			c.mu.Unlock()
 		}
-		if err := check(); err != nil {
-			return err
-		}
-		c.mu.Lock()
-		c.memory[b.Hash] = buf.Bytes()
-		c.mu.Unlock()
-		return nil
+		return lost, err
 	}
-	if !validHash(b.Hash) {
-		return fmt.Errorf("%q is no hash", b.Hash)
+	var tmp *os.File
+	if lost = os.MkdirAll(c.dir, 0o700); lost == nil {
+		tmp, lost = os.CreateTemp(c.dir, ".new-*")
 	}
-	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return errors.Join(err, conn.ReceiveBlob(b, io.Discard))
-	}
-	tmp, err := os.CreateTemp(c.dir, ".new-*")
-	if err != nil {
-		return errors.Join(err, conn.ReceiveBlob(b, io.Discard))
+	if lost != nil {
+		_, err = take(io.Discard)
+		return lost, err
 	}
 	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if err := conn.ReceiveBlob(b, io.MultiWriter(tmp, sum)); err != nil {
-		return err
+	lost, err = take(tmp)
+	if lost == nil && err == nil {
+		lost = tmp.Sync()
 	}
-	if err := check(); err != nil {
-		return err
+	lost = errors.Join(lost, tmp.Close())
+	if lost != nil || err != nil {
+		return lost, err
 	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), filepath.Join(c.dir, b.Hash))
+	// Its hash is what was computed: it can be no path.
+	return os.Rename(tmp.Name(), filepath.Join(c.dir, b.Hash)), nil
 }
 
 // prune removes the entries of dir that were last touched before the given age; keepName stays.

@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
-	"sort"
 	"strings"
 	"sync"
 )
@@ -51,19 +50,9 @@ func WithBlobs(b Blobs) Option { return func(h *Host) { h.blobs = b } }
 // WithLog sends what modules log to l.
 func WithLog(l *slog.Logger) Option { return func(h *Host) { h.log = l } }
 
-// WithSecrets tells the host which texts may never leave it.
+// WithSecrets tells the host which texts may never leave it, in any of the forms that Scrub knows.
 func WithSecrets(texts []string) Option {
-	return func(h *Host) {
-		s := append([]string(nil), texts...)
-		sort.Slice(s, func(i, j int) bool { return len(s[i]) > len(s[j]) }) // a secret that contains another goes first
-		var pairs []string
-		for _, v := range s {
-			if v != "" {
-				pairs = append(pairs, v, Marker)
-			}
-		}
-		h.secrets = strings.NewReplacer(pairs...)
-	}
+	return func(h *Host) { h.secrets = scrubber(texts) }
 }
 
 // New returns the device below root. "" and "/" are the running system.
@@ -71,7 +60,7 @@ func New(root string, options ...Option) *Host {
 	if root == "" {
 		root = "/"
 	}
-	h := &Host{root: filepath.Clean(root), runner: system{}, log: slog.New(slog.DiscardHandler), secrets: strings.NewReplacer(), memo: map[string]*memo{}}
+	h := &Host{root: filepath.Clean(root), runner: system{}, log: slog.New(slog.DiscardHandler), memo: map[string]*memo{}}
 	for _, o := range options {
 		o(h)
 	}
@@ -89,9 +78,6 @@ func (h *Host) OS() string { return runtime.GOOS }
 
 // Log is for what a technician may want to see with --verbose. Secrets are removed on the way out.
 func (h *Host) Log() *slog.Logger { return h.log }
-
-// Scrub replaces the known secrets in s by Marker.
-func (h *Host) Scrub(s string) string { return h.secrets.Replace(s) }
 
 type memo struct {
 	once  sync.Once

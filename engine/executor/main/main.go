@@ -18,6 +18,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "fitout's executor is started by fitout: see fitout apply --help")
 		os.Exit(1)
 	}
+	outliveListener()
 	if err := executor.Serve(context.Background(), os.Stdin, os.Stdout, executor.Options{Root: *root, Dir: *dir}); err != nil {
 		fmt.Fprintln(os.Stderr, "executor:", err)
 		os.Exit(1)

@@ -23,7 +23,9 @@ const (
 	flagZstd = 1
 
 	// MaxFrame bounds what one frame may make the other side hold.
-	MaxFrame = 64 << 20
+	MaxFrame = 16 << 20
+	// maxObjects bounds the objects in a message: a frame of "{},{},{}" would grow a hundredfold when it is decoded.
+	maxObjects = 1 << 18
 	// maxJunk is how much may come before Magic.
 	maxJunk = 1 << 20
 	// Small payloads aren't worth a compressor's time.
@@ -45,7 +47,7 @@ type Conn struct {
 	r       *bufio.Reader
 	started bool // Magic was read
 
-	mu    sync.Mutex
+	mu    sync.Mutex // held through a whole blob, so that nothing comes between its pieces
 	w     io.Writer
 	begun bool // Magic was written
 
@@ -55,7 +57,7 @@ type Conn struct {
 
 // NewConn returns a Conn that reads frames from r and writes them to w.
 func NewConn(r io.Reader, w io.Writer) *Conn {
-	return &Conn{r: bufio.NewReaderSize(r, 32<<10), w: w}
+	return &Conn{r: bufio.NewReaderSize(r, 4<<10), w: w}
 }
 
 // Codecs are shared: each holds some memory, and a controller has thousands of connections.
@@ -75,27 +77,44 @@ var decoder = sync.OnceValue(func() *zstd.Decoder {
 	return d
 })
 
-// Send writes messages, in one write.
+// Send writes messages, in one write. Nothing is written when one of them can't be encoded.
 func (c *Conn) Send(messages ...Message) error {
+	b, err := encode(messages...)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.write(b)
+}
+
+func encode(messages ...Message) ([]byte, error) {
 	var buf bytes.Buffer
 	for _, m := range messages {
 		b, err := json.Marshal(m)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := frame(&buf, kindMessage, b); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return c.write(buf.Bytes())
+	return buf.Bytes(), nil
 }
 
-// SendBlob announces a blob and sends its bytes.
+// SendBlob announces a blob and sends its bytes. Messages sent meanwhile wait for its end. When r gives too little, the
+// stream can't be used any more.
 func (c *Conn) SendBlob(b Blob, r io.Reader) error {
-	if err := c.Send(Message{Blob: &b}); err != nil {
+	head, err := encode(Message{Blob: &b})
+	if err != nil {
 		return err
 	}
-	piece, left := make([]byte, blobPiece), b.Size
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.write(head); err != nil {
+		return err
+	}
+	piece, left := make([]byte, max(0, min(b.Size, blobPiece))), b.Size
 	var buf bytes.Buffer
 	for left > 0 {
 		n, err := io.ReadFull(r, piece[:min(left, blobPiece)])
@@ -114,9 +133,8 @@ func (c *Conn) SendBlob(b Blob, r io.Reader) error {
 	return nil
 }
 
+// write needs c.mu.
 func (c *Conn) write(b []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.begun {
 		b = append([]byte(Magic), b...)
 		c.begun = true
@@ -146,12 +164,15 @@ func frame(buf *bytes.Buffer, kind byte, payload []byte) error {
 // Receive reads the next message. At the end of the stream between two frames it returns io.EOF.
 func (c *Conn) Receive() (Message, error) {
 	var m Message
-	kind, b, err := c.next()
+	kind, b, err := c.next(nil)
 	if err != nil {
 		return m, err
 	}
 	if kind != kindMessage {
 		return m, fmt.Errorf("a message was due, not a frame of kind %q", kind)
+	}
+	if n := bytes.Count(b, []byte("{")); n > maxObjects {
+		return m, fmt.Errorf("bad message: %d objects are too many", n)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("bad message: %w", err)
@@ -163,8 +184,9 @@ func (c *Conn) Receive() (Message, error) {
 // When w fails, the rest is read all the same, so that the stream stays in step, and w's error is returned as a SinkError.
 func (c *Conn) ReceiveBlob(b Blob, w io.Writer) error {
 	var sink error
+	var buf buffers
 	for left := b.Size; left > 0; {
-		kind, p, err := c.next()
+		kind, p, err := c.next(&buf)
 		if err != nil {
 			return noEOF(err)
 		}
@@ -187,7 +209,14 @@ type SinkError struct{ error }
 
 func (e *SinkError) Unwrap() error { return e.error }
 
-func (c *Conn) next() (kind byte, payload []byte, err error) {
+// buffers are reused from one frame to the next.
+type buffers struct {
+	raw   bytes.Buffer
+	plain []byte
+}
+
+// next reads a frame. Its payload stands until buf is used again; nil gives it a buffer of its own.
+func (c *Conn) next(buf *buffers) (kind byte, payload []byte, err error) {
 	if !c.started {
 		if err := c.skipJunk(); err != nil {
 			return 0, nil, err
@@ -202,16 +231,20 @@ func (c *Conn) next() (kind byte, payload []byte, err error) {
 	if n > MaxFrame {
 		return 0, nil, fmt.Errorf("a frame claims %d bytes", n)
 	}
+	if buf == nil {
+		buf = new(buffers)
+	}
 	// Grow with what really comes: a length alone must not make us allocate.
-	var buf bytes.Buffer
-	if _, err := io.CopyN(&buf, c.r, int64(n)); err != nil {
+	buf.raw.Reset()
+	if _, err := io.CopyN(&buf.raw, c.r, int64(n)); err != nil {
 		return 0, nil, noEOF(err)
 	}
-	payload = buf.Bytes()
+	payload = buf.raw.Bytes()
 	if head[1]&flagZstd != 0 {
-		if payload, err = decoder().DecodeAll(payload, nil); err != nil {
+		if payload, err = decoder().DecodeAll(payload, buf.plain[:0]); err != nil {
 			return 0, nil, fmt.Errorf("bad frame: %w", err)
 		}
+		buf.plain = payload
 	}
 	return head[0], payload, nil
 }

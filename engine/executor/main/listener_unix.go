@@ -1,0 +1,13 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// outliveListener keeps a run going when nobody listens any more: neither a closed terminal nor a closed pipe ends it.
+// The signals are caught, not ignored: programs that are started would inherit that, and `yes | head` would complain.
+func outliveListener() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE) }
