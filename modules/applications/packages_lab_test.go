@@ -15,26 +15,22 @@ import (
 type aptMachine struct {
 	*testing.T
 	*moduletest.Device
-	repo *moduletest.Repo
+	repo *lab.AptRepo
 }
 
 func newAptMachine(t *testing.T) *aptMachine {
 	l := lab.New(t)
-	d := moduletest.OnMachine(t, l.Machine(t, lab.Debian))
-	a := &aptMachine{t, d, d.Repo(l)}
-	a.repo.Make(`
-		deb main plain 1.0; deb main plain 1.1; deb main plain 2.0
-		deb main epoch 1:1.0; deb main epoch 1:2.0
-		deb main lib 1.0; deb main user 1.0 'Depends: lib'; deb main user2 1.0 'Depends: lib (>= 1.0)'
-		deb main fixed 1.0
-		deb main needs 1.0 'Depends: nowhere'
-		deb main fights 1.0 'Conflicts: plain'
-		deb main mail-a 1.0 'Provides: mail-agent'
-		deb main rec 1.0 'Recommends: plain'
-		conffile=text deb main conf 1.0; conffile=text deb main conf 2.0
-		preinst='touch /run/reboot-required; echo kernel >>/run/reboot-required.pkgs' deb main kernel 1.0
-		postinst='echo the licence is missing; [ -e /run/licence ]' deb main fails 1.0
-		postinst='touch /run/slow; while [ ! -e /run/go ]; do sleep 0.05; done' deb main slow 1.0`)
+	m := l.Machine(t, lab.Debian)
+	m.Run(t, "rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*")
+	a := &aptMachine{t, moduletest.OnMachine(t, m), l.AptRepo(t)}
+	a.repo.Use(t, m)
+	a.build("plain 1.0", "plain 1.1", "plain 2.0", "epoch 1:1.0", "epoch 1:2.0",
+		"lib 1.0", "user 1.0\nDepends: lib", "user2 1.0\nDepends: lib (>= 1.0)", "fixed 1.0",
+		"needs 1.0\nDepends: nowhere", "fights 1.0\nConflicts: plain", "mail-a 1.0\nProvides: mail-agent", "rec 1.0\nRecommends: plain",
+		"conf 1.0\nconffile: text", "conf 2.0\nconffile: text",
+		"kernel 1.0\npostinst: touch /run/reboot-required; echo kernel >>/run/reboot-required.pkgs",
+		"fails 1.0\npostinst: echo the licence is missing; [ -e /run/licence ]",
+		"slow 1.0\npostinst: touch /run/slow; while [ ! -e /run/go ]; do sleep 0.05; done")
 	return a
 }
 
@@ -43,11 +39,21 @@ func (a *aptMachine) in(name string, f func(*aptMachine)) {
 	a.Run(name, func(t *testing.T) {
 		b := &aptMachine{t, a.Device.In(t), a.repo}
 		b.sh(`touch /run/go /run/licence; dpkg --configure -a >/dev/null
-			for p in $(dpkg-query -W -f '${Maintainer}|${Package}\n' | sed -n 's/^Lab.*|//p'); do echo $p install | dpkg --set-selections; set -- "$@" $p; done
+			for p in $(dpkg-query -W -f '${Maintainer}|${Package}\n' | sed -n 's/^lab <[^|]*|//p'); do echo $p install | dpkg --set-selections; set -- "$@" $p; done
 			[ $# = 0 ] || dpkg --purge "$@" >/dev/null 2>&1
 			rm -f /run/go /run/slow /run/licence /run/reboot-required* /etc/*.conf.dpkg-*; : >/var/log/apt/history.log`)
 		f(b)
 	})
+}
+
+func (a *aptMachine) build(packages ...string) {
+	a.Helper()
+	moduletest.Build(a.T, a.repo, packages...)
+}
+
+func (a *aptMachine) withdraw(name, version string) {
+	a.Helper()
+	lab.Must(a.T, a.repo.Withdraw(name, version))
 }
 
 func (a *aptMachine) sh(script string) string { a.Helper(); return a.M.Run(a.T, script) }
@@ -55,7 +61,7 @@ func (a *aptMachine) sh(script string) string { a.Helper(); return a.M.Run(a.T, 
 // versions are those that dpkg knows as installed, with "h" where held: "plain=1.0 lib=1.0h".
 func (a *aptMachine) versions() string {
 	a.Helper()
-	return a.sh(`dpkg-query -W -f '${Maintainer}|${Package}=${Version} ${db:Status-Want} ${db:Status-Status}\n' | sed -n 's/^Lab[^|]*|//p' |
+	return a.sh(`dpkg-query -W -f '${Maintainer}|${Package}=${Version} ${db:Status-Want} ${db:Status-Status}\n' | sed -n 's/^lab <[^|]*|//p' |
 		sed -n 's/ hold installed$/h/p; s/ install installed$//p' | sort -t= -k1,1 | tr '\n' ' ' | sed 's/ $//'`)
 }
 
@@ -133,16 +139,17 @@ func TestApt(t *testing.T) {
 		a.installed("mail-a=1.0 plain=2.0")
 	})
 	a.in("new in the archive", func(a *aptMachine) {
-		a.repo.Make("deb main fresh 1.0")
+		a.build("fresh 1.0")
 		a.converges(`[{"name":"fresh"},{"name":"plain"}]`, create, create)
-		a.repo.Make("deb main fresh 3.0")
+		a.build("fresh 3.0")
 		a.converges(`{"name":"fresh","version":"3.*"}`, update)
 	})
 	a.in("stale lists", func(a *aptMachine) {
-		a.repo.Make("deb main moves 1.0")
+		a.build("moves 1.0")
 		a.converges(`{"name":"moves"}`, create)
 		a.sh("dpkg --purge moves; apt-get clean")
-		a.repo.Make("rm $R/main/moves_1.0_all.deb; deb main moves 1.1")
+		a.withdraw("moves", "1.0")
+		a.build("moves 1.1")
 		a.converges(`{"name":"moves"}`, create)
 		a.installed("moves=1.1")
 	})
@@ -156,7 +163,7 @@ func TestApt(t *testing.T) {
 		a.converges(`[{"name":"fails"},{"name":"plain"}]`, create, same)
 	})
 	a.in("failing removal", func(a *aptMachine) {
-		a.repo.Make(`prerm='[ ! -e /run/stay ] || { echo it is in use; exit 1; }' deb main stays 1.0`)
+		a.build("stays 1.0\nprerm: [ ! -e /run/stay ] || { echo it is in use; exit 1; }")
 		a.converges(`{"name":"stays"}`, create)
 		a.sh("touch /run/stay")
 		a.fails(`[{"name":"stays","state":"purged"},{"name":"plain"},{"name":"lib"}]`, "it is in use", "", "")
@@ -183,7 +190,7 @@ func TestApt(t *testing.T) {
 	})
 	a.in("holds", func(a *aptMachine) {
 		a.converges(`[{"name":"fixed","hold":true},{"name":"plain","version":"1.0","hold":true}]`, create, create)
-		a.repo.Make("deb main fixed 2.0; deb main newer 1.0 'Depends: fixed (>= 2.0)'")
+		a.build("fixed 2.0", "newer 1.0\nDepends: fixed (>= 2.0)")
 		a.sh("apt-get update")
 		a.fails(`[{"name":"newer"},{"name":"plain","version":"1.1"}]`, "fixed is held", "")
 		a.installed("fixed=1.0h plain=1.1h")
@@ -209,7 +216,7 @@ func TestApt(t *testing.T) {
 		a.converges(`{"name":"mail-agent"}`, create)
 		a.installed("mail-a=1.0")
 		a.converges(`[{"name":"mail-agent"},{"name":"mail-agent","state":"absent"}]`, same, same)
-		a.repo.Make("deb main mail-b 1.0 'Provides: mail-agent'")
+		a.build("mail-b 1.0\nProvides: mail-agent")
 		a.sh("dpkg --purge mail-a; apt-get update")
 		a.fails(`{"name":"mail-agent"}`, "mail-b")
 	})
@@ -227,10 +234,10 @@ func TestApt(t *testing.T) {
 		}
 	})
 	a.in("another dpkg", func(a *aptMachine) {
-		a.sh("systemd-run -q dpkg -i /srv/repo/main/slow_1.0_all.deb; while [ ! -e /run/slow ]; do :; done")
+		a.sh("systemd-run -q apt-get -y install slow; while [ ! -e /run/slow ]; do :; done")
 		start := time.Now()
 		reports := a.ConvergeWithin(2*time.Second, "packages", `{"name":"plain"}`)
-		a.errors(reports, "packages are locked by dpkg (process ")
+		a.errors(reports, "packages are locked by apt-get (process ")
 		if took := time.Since(start); took > 5*time.Second {
 			a.Errorf("gave up after %s", took)
 		}
@@ -260,11 +267,11 @@ func TestApt(t *testing.T) {
 	a.in("no space", func(a *aptMachine) {
 		a.sh("apt-get clean; mount -t tmpfs -o size=4k tmpfs /var/cache/apt/archives; mkdir -p /var/cache/apt/archives/partial")
 		defer a.sh("umount /var/cache/apt/archives")
-		a.fails(`[{"name":"plain"},{"name":"lib"}]`, "enough free space", "enough free space")
+		a.fails(`[{"name":"plain"},{"name":"lib"}]`, "make room on the device", "make room on the device")
 	})
 	a.in("no network", func(a *aptMachine) {
-		a.sh("apt-get clean; cp /etc/apt/sources.list /root; sed -i 's,:[0-9][0-9]*/,:1/,' /etc/apt/sources.list; apt-get update || :")
-		defer a.sh("cp /root/sources.list /etc/apt/; apt-get update")
+		a.sh("apt-get clean; sed -i.old 's,:[0-9][0-9]*/,:1/,' /etc/apt/sources.list.d/*.list; apt-get update || :")
+		defer a.sh("cd /etc/apt/sources.list.d; for f in *.old; do mv $f ${f%.old}; done; apt-get update")
 		a.fails(`{"name":"plain"}`, "Could not connect")
 	})
 	a.in("a plan changes nothing", func(a *aptMachine) {

@@ -1,42 +1,32 @@
 package moduletest
 
 import (
-	_ "embed"
-	"net"
-	"net/http"
-	"path/filepath"
+	"strings"
+	"testing"
 
 	"github.com/fitout-dev/fitout/integration/lab"
 )
 
-//go:embed repo.sh
-var repoScript string
-
-// Repo is an apt repository with packages made by a test, for one machine.
-type Repo struct {
-	d   *Device
-	URL string
-}
-
-// Repo serves a repository to the machine over the lab's bridge, as its only source: two suites, main and lab-security.
-func (d *Device) Repo(l *lab.Lab) *Repo {
-	d.t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(l.Gateway, "0"))
-	must(d.t, err)
-	files := http.FileServer(http.Dir(filepath.Join(d.root, "srv/repo")))
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Header.Del("If-Modified-Since") // lists made within one second of each other differ
-		files.ServeHTTP(w, r)
-	})}
-	go server.Serve(ln)
-	d.t.Cleanup(func() { server.Close() })
-	r := &Repo{d, "http://" + ln.Addr().String()}
-	d.M.Run(d.t, "rm -rf /etc/apt/sources.list.d/*; for s in main lab-security; do echo deb [trusted=yes] "+r.URL+"/$s ./; done >/etc/apt/sources.list")
-	return r
-}
-
-// Make runs a shell script on the machine that may use the words of repo.sh, deb and index, and makes the lists.
-func (r *Repo) Make(script string) {
-	r.d.t.Helper()
-	r.d.M.Run(r.d.t, repoScript+"\n"+script+"\nindex")
+// Build makes packages and publishes them with the others of the repository. Each is "NAME VERSION", then perhaps lines:
+// "FIELD: VALUE" of the control file, "preinst: COMMANDS" or another script, "conffile: TEXT" of /etc/NAME.conf.
+func Build(t testing.TB, repo *lab.AptRepo, packages ...string) {
+	t.Helper()
+	for _, p := range packages {
+		first, rest, _ := strings.Cut(p, "\n")
+		name, version, _ := strings.Cut(first, " ")
+		d := lab.Deb{Name: name, Version: version, Fields: map[string]string{}, Files: map[string]string{}, Scripts: map[string]string{}}
+		for line := range strings.Lines(rest) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			switch key {
+			case "preinst", "postinst", "prerm", "postrm":
+				d.Scripts[key] = value
+			case "conffile":
+				d.Files["/etc/"+name+".conf"] = value + " " + version + "\n"
+			default:
+				d.Fields[key] = value
+			}
+		}
+		repo.Build(t, d)
+	}
+	repo.Publish(t)
 }
