@@ -1,13 +1,17 @@
 package host
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/godbus/dbus/v5"
@@ -41,13 +45,62 @@ func (h *Host) Systemd(ctx context.Context) (*dbus.Conn, error) {
 }
 
 func dial(ctx context.Context, socket string, uid int) (*dbus.Conn, error) {
-	c, err := dbus.Dial("unix:path="+socket, dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))}); err != nil {
-		c.Close()
+	c, err := authenticate(raw, uid)
+	if err != nil {
+		raw.Close()
 		return nil, err
 	}
-	return c, nil
+	bus, err := dbus.NewConn(c, dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	if err := bus.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))}); err != nil {
+		bus.Close()
+		return nil, err
+	}
+	return bus, nil
+}
+
+// authenticated is a conversation that systemd has already let us into; godbus asks for that once more, and is told yes.
+//
+// Left to itself, godbus sends its first message right behind the end of the authentication. Where systemd, busy, reads both
+// at once, it never looks at the message (252): the call hangs. So all of the authentication goes out at once, and no
+// message before its answer, as systemctl does.
+type authenticated struct {
+	net.Conn
+	in    io.Reader
+	begun bool
+}
+
+func authenticate(raw net.Conn, uid int) (*authenticated, error) {
+	_ = raw.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := fmt.Fprintf(raw, "\x00AUTH EXTERNAL %x\r\nBEGIN\r\n", strconv.Itoa(uid)); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReader(raw)
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(line, "OK ") {
+		return nil, fmt.Errorf("authentication refused: %s", strings.TrimSpace(line))
+	}
+	_ = raw.SetDeadline(time.Time{})
+	return &authenticated{Conn: raw, in: io.MultiReader(strings.NewReader("REJECTED EXTERNAL\r\n"+line), in)}, nil
+}
+
+func (c *authenticated) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+func (c *authenticated) Write(p []byte) (int, error) {
+	if !c.begun {
+		c.begun = string(p) == "BEGIN\r\n"
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }

@@ -201,7 +201,6 @@ type unit struct {
 	files      string // as systemctl is-enabled says; "" for none
 	initScript bool   // run by a script in /etc/init.d
 	needReload bool
-	canReload  bool
 	err        error
 }
 

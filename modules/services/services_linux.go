@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,16 +16,19 @@ import (
 )
 
 const (
-	busName  = "org.freedesktop.systemd1"
-	manager  = "org.freedesktop.systemd1.Manager."
-	unitFace = "org.freedesktop.systemd1.Unit"
-	getAll   = "org.freedesktop.DBus.Properties.GetAll"
+	busName     = "org.freedesktop.systemd1"
+	manager     = "org.freedesktop.systemd1.Manager."
+	unitFace    = "org.freedesktop.systemd1.Unit"
+	getProperty = "org.freedesktop.DBus.Properties.Get"
 )
 
 // settle is how long a service that doesn't say when it is ready is watched after its start: many that can't work end at once.
 const settle = 200 * time.Millisecond
 
-// living asks systemd for units.
+// answerTime is how long systemd may take to say what it knows.
+const answerTime = 30 * time.Second
+
+// living tells of units: their files are read as in any root, systemd is asked what runs.
 func living(ctx context.Context, h *host.Host, names []string) ([]unit, error) {
 	c, err := connect(ctx, h)
 	if err != nil {
@@ -48,57 +52,51 @@ func (c conn) manager(ctx context.Context, method string, args ...any) *dbus.Cal
 	return c.Object(busName, "/org/freedesktop/systemd1").CallWithContext(ctx, manager+method, 0, args...)
 }
 
-// units asks for all units at once: the questions go out before the first answer is awaited.
+// listed is a unit as ListUnitsByNames tells of it.
+type listed struct {
+	ID, Description, Load, Active, Sub, Following string
+	Path                                          dbus.ObjectPath
+	JobID                                         uint32
+	JobType                                       string
+	Job                                           dbus.ObjectPath
+}
+
+// units asks for all units at once. Systemd takes its time to say whether a unit is enabled, or to tell all it knows of
+// one: a tenth of a second for a hundred. The names' own files say the former just as well.
 func (c conn) units(ctx context.Context, names []string) ([]unit, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("no answer from systemd within %s", answerTime))
+	defer cancel()
+	var answers []listed
+	if err := c.manager(ctx, "ListUnitsByNames", names).Store(&answers); err != nil {
+		return nil, c.failed(ctx, "ask systemd for units", err)
+	}
+	if len(answers) != len(names) {
+		return nil, fmt.Errorf("ask systemd for %d units: got %d", len(names), len(answers))
+	}
 	out := make([]unit, len(names))
-	calls := make([]*dbus.Call, len(names))
-	for i, name := range names {
-		out[i] = unit{name: name, id: name}
-		calls[i] = c.Object(busName, objectPath(name)).GoWithContext(ctx, getAll, 0, make(chan *dbus.Call, 1), unitFace)
+	stale := make([]*dbus.Call, len(names))
+	for i, a := range answers {
+		if a.Load != "not-found" {
+			o := c.Object(busName, a.Path)
+			stale[i] = o.GoWithContext(ctx, getProperty, 0, make(chan *dbus.Call, 1), unitFace, "NeedDaemonReload")
+		}
 	}
-	for i, call := range calls {
-		<-call.Done
-		u := &out[i]
-		if call.Err != nil {
-			if u.err = c.failed(ctx, "look at "+u.name, call.Err); ctx.Err() != nil {
-				return nil, u.err
+	for i, a := range answers {
+		u := unitOf(c.h, names[i])
+		u.load, u.active, u.sub = a.Load, a.Active, a.Sub
+		if u.id == u.name {
+			u.id = a.ID
+		}
+		if stale[i] != nil {
+			<-stale[i].Done
+			_ = stale[i].Store(&u.needReload)
+		}
+		if u.err == nil && (u.load == "error" || u.load == "bad-setting") {
+			if e, ok := property(ctx, c.Object(busName, a.Path), unitFace, "LoadError").([]any); ok && len(e) == 2 {
+				u.loadError = fmt.Sprint(e[1])
 			}
-			continue
 		}
-		var p map[string]dbus.Variant
-		if u.err = call.Store(&p); u.err != nil {
-			continue
-		}
-		text := func(name string) string { s, _ := p[name].Value().(string); return s }
-		flag := func(name string) bool { b, _ := p[name].Value().(bool); return b }
-		u.id, u.load, u.active, u.sub = text("Id"), text("LoadState"), text("ActiveState"), text("SubState")
-		u.initScript = strings.HasPrefix(text("SourcePath"), "/etc/init.d/")
-		u.needReload, u.canReload = flag("NeedDaemonReload"), flag("CanReload")
-		if e, ok := p["LoadError"].Value().([]any); ok && len(e) == 2 {
-			u.loadError = fmt.Sprint(e[1])
-		}
-	}
-	// The property UnitFileState is what systemd knew when it last read its files; this one is what is on the disk now.
-	for i := range out {
-		calls[i] = c.Object(busName, "/org/freedesktop/systemd1").GoWithContext(ctx, manager+"GetUnitFileState", 0, make(chan *dbus.Call, 1), out[i].id)
-	}
-	for i, call := range calls {
-		<-call.Done
-		u := &out[i]
-		if u.err != nil {
-			continue
-		}
-		switch err := call.Store(&u.files); {
-		case isName(err, "FileNotFound", "org.freedesktop.systemd1.NoSuchUnit"):
-			u.files = "" // a unit without a file, or none at all
-		case err != nil && u.load != "loaded":
-			u.files = "bad"
-		case err != nil:
-			u.err = c.failed(ctx, "look at "+u.name, err)
-		}
-		if u.initScript && u.files == "generated" {
-			u.files = initScriptState(c.h, u.id)
-		}
+		out[i] = u
 	}
 	return out, nil
 }
@@ -163,6 +161,7 @@ func apply(ctx context.Context, h *host.Host, want Service) error {
 }
 
 func (c conn) reload(ctx context.Context, name string) (unit, error) {
+	c.h.Forget()
 	if err := c.manager(ctx, "Reload").Err; err != nil {
 		return unit{}, c.failed(ctx, "make systemd read its files again", err)
 	}
@@ -228,7 +227,7 @@ func (c conn) job(ctx context.Context, verb, method, id string) error {
 	signals := make(chan *dbus.Signal, 64)
 	c.Signal(signals)
 	defer c.RemoveSignal(signals)
-	if len(c.Names()) > 0 { // over the bus: systemd itself tells its own clients without being asked
+	if slices.Max(c.Names()) != "" { // over the bus: systemd itself tells its own clients without being asked
 		if err := errors.Join(c.AddMatchSignalContext(ctx, dbus.WithMatchInterface("org.freedesktop.systemd1.Manager"), dbus.WithMatchMember("JobRemoved")),
 			c.manager(ctx, "Subscribe").Err); err != nil {
 			return c.failed(ctx, verb+" "+id, err)
@@ -285,10 +284,11 @@ func (c conn) settled(ctx context.Context, verb, id string, begin time.Time) err
 		case active == "failed", active == "activating" && kind != "":
 			return c.explain(ctx, verb, id, "ended at once", begin)
 		case active == "inactive":
-			if met, ok := property(ctx, o, unitFace, "ConditionResult").(bool); ok && !met {
+			asked, _ := property(ctx, o, unitFace, "ConditionTimestampMonotonic").(uint64) // 0 once systemd has forgotten the unit
+			switch {
+			case asked > 0 && property(ctx, o, unitFace, "ConditionResult") == false:
 				return hint.New(fmt.Errorf("%s %s: systemd skipped it: a condition in its unit isn't met", verb, id), "`systemctl status %s` on the device says which", id)
-			}
-			if kind == "oneshot" {
+			case kind == "oneshot":
 				return hint.New(fmt.Errorf("%s %s: it did its work and ended, so that it can't be found running", verb, id),
 					"leave `running` out: use `enabled`, or its timer; or add RemainAfterExit=yes to its unit")
 			}
@@ -307,7 +307,7 @@ func (c conn) settled(ctx context.Context, verb, id string, begin time.Time) err
 
 func property(ctx context.Context, o dbus.BusObject, face, name string) any {
 	var v dbus.Variant
-	if err := o.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, face, name).Store(&v); err != nil {
+	if err := o.CallWithContext(ctx, getProperty, 0, face, name).Store(&v); err != nil {
 		return nil
 	}
 	return v.Value()
@@ -332,8 +332,9 @@ func (c conn) explain(ctx context.Context, verb, id, result string, begin time.T
 
 func (c conn) journal(ctx context.Context, id string, since time.Time) string {
 	_, _ = c.h.Run(ctx, host.Cmd{Args: []string{"journalctl", "--sync"}})
+	// What the unit said, and what systemd said of it: also in its process before the program took over, which --unit misses.
 	res, err := c.h.Run(ctx, host.Cmd{Args: []string{"journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=8",
-		fmt.Sprintf("--since=@%d", since.Unix()), "--unit=" + id}})
+		fmt.Sprintf("--since=@%d", since.Unix()), "_SYSTEMD_UNIT=" + id, "+", "_UID=0", "UNIT=" + id}})
 	if err != nil || res.Code != 0 {
 		return ""
 	}
@@ -361,7 +362,7 @@ func notified(ctx context.Context, h *host.Host, want Service) error {
 		return nil
 	case !running:
 		return c.run(ctx, u, true)
-	case want.OnNotify == "reload" && !u.canReload:
+	case want.OnNotify == "reload" && property(ctx, c.Object(busName, objectPath(u.id)), unitFace, "CanReload") != true:
 		return hint.New(fmt.Errorf("%s can't reload its configuration", u.id), "use `onNotify: restart` or `reloadOrRestart`")
 	case want.OnNotify == "reload":
 		return c.job(ctx, "reload", "ReloadUnit", u.id)

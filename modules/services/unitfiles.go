@@ -19,7 +19,41 @@ const (
 	runUnits = "/run/systemd/system"
 )
 
-var unitDirs = []string{etcUnits, runUnits, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+// unitDirs are the folders of units in the order in which they count.
+var unitDirs = []string{"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early", etcUnits, runUnits,
+	"/run/systemd/generator", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/generator.late"}
+
+// linkDirs are those whose links enable units: the first for good, the others until the next start.
+var linkDirs = []string{etcUnits, runUnits, "/run/systemd/generator", "/run/systemd/generator.early", "/run/systemd/generator.late"}
+
+// folders are the names in all folders of units, read once for all services, and the links in those that enable units.
+type folders struct {
+	names map[string]map[string]bool // by folder
+	links map[string][]string        // by folder of units: paths of links within its folders .wants, .requires and .upholds
+}
+
+func readFolders(h *host.Host) (folders, error) {
+	return host.Memo(h, "folders of units", func() (folders, error) {
+		f := folders{map[string]map[string]bool{}, map[string][]string{}}
+		for _, dir := range unitDirs {
+			names, err := h.ReadDir(dir)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return f, err
+			}
+			f.names[dir] = map[string]bool{}
+			for _, n := range names {
+				f.names[dir][n] = true
+				if ext := path.Ext(n); slices.Contains(linkDirs, dir) && (ext == ".wants" || ext == ".requires" || ext == ".upholds") {
+					links, _ := h.ReadDir(dir + "/" + n)
+					for _, l := range links {
+						f.links[dir] = append(f.links[dir], dir+"/"+n+"/"+l)
+					}
+				}
+			}
+		}
+		return f, nil
+	})
+}
 
 // unitFile is a unit's file with what its [Install] section asks for.
 type unitFile struct {
@@ -40,12 +74,16 @@ func findUnit(h *host.Host, name string, depth int) (u unitFile, ok bool, err er
 	if depth > 8 {
 		return u, false, fmt.Errorf("%s: too many aliases", name)
 	}
+	all, err := readFolders(h)
+	if err != nil {
+		return u, false, err
+	}
 	for _, dir := range unitDirs {
-		p := dir + "/" + name
-		i, err := h.Lstat(p)
-		if errors.Is(err, fs.ErrNotExist) {
+		if !all.names[dir][name] {
 			continue
 		}
+		p := dir + "/" + name
+		i, err := h.Lstat(p)
 		if err != nil {
 			return u, false, err
 		}
@@ -95,11 +133,15 @@ func readInstall(h *host.Host, file, name string) (install, error) {
 		return in, err
 	}
 	in.parse(string(b))
+	all, err := readFolders(h)
+	if err != nil {
+		return in, err
+	}
 	dropIns := map[string]string{}
 	var order []string
 	for _, dir := range unitDirs {
 		for _, n := range []string{name, template(name)} {
-			if n == "" {
+			if n == "" || !all.names[dir][n+".d"] {
 				continue
 			}
 			files, _ := h.ReadDir(dir + "/" + n + ".d")
@@ -204,14 +246,20 @@ func (u unitFile) enablement(h *host.Host) string {
 	if u.masked != "" {
 		return u.masked
 	}
+	switch dir := path.Dir(u.path); {
+	case strings.HasPrefix(dir, "/run/systemd/generator"):
+		return "generated"
+	case dir == "/run/systemd/transient":
+		return "transient"
+	}
 	other := false
-	for _, dir := range []string{etcUnits, runUnits} {
+	for _, dir := range linkDirs {
 		found, aliased := u.linksIn(h, dir)
-		if len(found) > 0 {
-			if dir == runUnits {
-				return "enabled-runtime"
-			}
+		switch {
+		case len(found) > 0 && dir == etcUnits:
 			return "enabled"
+		case len(found) > 0:
+			return "enabled-runtime"
 		}
 		other = other || aliased
 	}
@@ -234,27 +282,26 @@ func (u unitFile) linksIn(h *host.Host, dir string) (found []string, aliased boo
 	if n := u.instance(u.name); n != u.name {
 		names = append(names, n)
 	}
-	entries, _ := h.ReadDir(dir)
-	for _, e := range entries {
-		p := dir + "/" + e
-		switch path.Ext(e) {
-		case ".wants", ".requires", ".upholds":
-			for _, n := range names {
-				if i, err := h.Lstat(p + "/" + n); err == nil && i.Kind == host.KindLink {
-					found = append(found, p+"/"+n)
-				}
-			}
-		default:
-			if e == u.name {
-				continue
-			}
-			if i, err := h.Lstat(p); err == nil && i.Kind == host.KindLink && path.Base(i.Target) == u.name {
-				if aliased = true; slices.Contains(u.alias, e) {
-					found = append(found, p)
-				}
+	all, err := readFolders(h)
+	if err != nil {
+		return nil, false // findUnit has told
+	}
+	for _, l := range all.links[dir] {
+		if slices.Contains(names, path.Base(l)) {
+			found = append(found, l)
+		}
+	}
+	for n := range all.names[dir] {
+		if n == u.name || path.Ext(n) != path.Ext(u.name) {
+			continue
+		}
+		if i, err := h.Lstat(dir + "/" + n); err == nil && i.Kind == host.KindLink && path.Base(i.Target) == u.name {
+			if aliased = true; slices.Contains(u.alias, n) {
+				found = append(found, dir+"/"+n)
 			}
 		}
 	}
+	slices.Sort(found)
 	return found, aliased
 }
 
@@ -267,6 +314,9 @@ func unitOf(h *host.Host, name string) unit {
 		u.err = err
 	case ok:
 		u.id, u.files = f.name, f.enablement(h)
+		if b, err := h.ReadFile(f.path); u.files == "generated" && err == nil && strings.Contains(string(b), "\nSourcePath=/etc/init.d/") {
+			u.files, u.initScript = initScriptState(h, u.id), true
+		}
 	case h.Exists("/etc/init.d/" + strings.TrimSuffix(name, ".service")):
 		u.files, u.initScript = initScriptState(h, name), true
 	}
@@ -288,6 +338,7 @@ func initScriptState(h *host.Host, id string) string {
 }
 
 func applyFiles(h *host.Host, want Service) error {
+	defer h.Forget()
 	name := unitName(want.Name)
 	mask := etcUnits + "/" + name
 	if is(want.Masked, false) {
@@ -295,6 +346,7 @@ func applyFiles(h *host.Host, want Service) error {
 			if err := h.Remove(mask); err != nil {
 				return err
 			}
+			h.Forget()
 		}
 	}
 	if want.Enabled != nil {
@@ -355,7 +407,7 @@ func disableFiles(h *host.Host, u unitFile, done map[string]bool) error {
 		return nil
 	}
 	done[u.name] = true
-	for _, dir := range []string{etcUnits, runUnits} {
+	for _, dir := range linkDirs {
 		links, _ := u.linksIn(h, dir)
 		for _, l := range links {
 			if err := h.Remove(l); err != nil {
