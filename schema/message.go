@@ -45,6 +45,9 @@ type walker struct {
 }
 
 func (w *walker) walk(e *jsonschema.ValidationError) {
+	if len(w.faults) > maxProblems {
+		return
+	}
 	if keyword := last(e.AbsoluteKeywordLocation); keyword == "anyOf" {
 		w.anyOf(e)
 		return
@@ -212,6 +215,9 @@ func hintFor(v any, types []string) string {
 		case wants("array") && wants("object"):
 			return ""
 		case wants("array"):
+			if strings.ContainsAny(v, "${}[],:#&*!|>'\"%@` ") {
+				v = strconv.Quote(v)
+			}
 			return "write [" + short(v) + "]"
 		}
 	case map[string]any:

@@ -127,14 +127,14 @@ func TestLarge(t *testing.T) {
 		within           time.Duration
 	}{
 		{"20 MB", strings.Repeat("key: value\n", 2_000_000), "f.yaml:1:1: the file has 22 MB; at most 16 MiB are read", 200 * time.Millisecond},
-		{"many lines", strings.Repeat("- a\n", 1_000_000), "f.yaml:1:1: the file has more than 500000 lines and values", time.Second},
-		{"many values", "a: [" + strings.Repeat("[],", 5_000_000) + "]", "f.yaml:1:1: the file has more than 500000 lines and values", time.Second},
-		{"anchor bomb", bomb, "f.yaml:5:17: e[3]: aliases blow the file up to more than 50000 values", time.Second},
-		{"nested lists", "a: " + strings.Repeat("[", 100_000), "f.yaml:1:68: nested more than 64 deep", time.Second},
-		{"nested maps", "a: " + strings.Repeat("{a: ", 1000), "f.yaml:1:", time.Second},
-		{"nested blocks", strings.Repeat("- ", 1000) + "a\n", "f.yaml:1:", time.Second},
-		{"long line", "a: " + strings.Repeat("x", 10_000_000), "", 10 * time.Second},
-		{"comments", strings.Repeat("# comment comment comment comment\n", 400_000) + "a: b\n", "", 10 * time.Second},
+		{"many lines", strings.Repeat("- a\n", 1_000_000), "f.yaml:1:1: the file has more than 500000 lines and values", 5 * time.Second},
+		{"many values", "a: [" + strings.Repeat("[],", 5_000_000) + "]", "f.yaml:1:1: the file has more than 500000 lines and values", 5 * time.Second},
+		{"anchor bomb", bomb, "f.yaml:5:17: e[3]: aliases blow the file up to more than 50000 values", 5 * time.Second},
+		{"nested lists", "a: " + strings.Repeat("[", 100_000), "f.yaml:1:68: nested more than 64 deep", 5 * time.Second},
+		{"nested maps", "a: " + strings.Repeat("{a: ", 1000), "f.yaml:1:", 5 * time.Second},
+		{"nested blocks", strings.Repeat("- ", 1000) + "a\n", "f.yaml:1:", 5 * time.Second},
+		{"long line", "a: " + strings.Repeat("x", 10_000_000), "", 30 * time.Second},
+		{"comments", strings.Repeat("# comment comment comment comment\n", 400_000) + "a: b\n", "", 30 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			start := time.Now()
@@ -175,7 +175,7 @@ func TestManyProblems(t *testing.T) {
 			if err == nil {
 				err = ValidateProfile(d)
 			}
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 			list, _ := errors.AsType[*multierror.Error](err)

@@ -52,13 +52,15 @@ var blobs = map[string]struct{ title, doc, example string }{
 		"names that expressions have: {{.device.name}}, {{.vars.company}}.", "files/issue.tmpl"},
 }
 
+var expression = object{
+	{"title", "Expression"}, {"description", "A value that is computed for each device: text with ${...} in it."},
+	{"type", "string"}, {"pattern", schema.ExpressionPattern},
+}
+
 var inEntry = place{expression: true, null: true}
 
 func (g *generator) profileSchema(types []*modules.Type) (object, error) {
-	definitions := object{{"expression", object{
-		{"title", "Expression"}, {"description", "A value that is computed for each device: text with ${...} in it."},
-		{"type", "string"}, {"pattern", schema.ExpressionPattern},
-	}}}
+	definitions := object{{"expression", expression}}
 	common, err := g.properties(reflect.TypeFor[entry](), inEntry)
 	if err != nil {
 		return nil, err

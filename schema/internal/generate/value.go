@@ -28,6 +28,7 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag, at place) (obje
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	at.expression = at.expression || tag.Get("expression") != ""
 	var o object
 	var types []string
 	switch k := t.Kind(); k {
