@@ -272,7 +272,10 @@ func readSysctlSources(h *host.Host) (sysctlSources, error) {
 	}
 	var out sysctlSources
 	for _, p := range paths {
-		text, err := readOptional(h, p) // a link to /dev/null, or nowhere, hides a file of that name
+		if i, err := h.Stat(p); err != nil || i.Kind != host.KindFile {
+			continue // a link to /dev/null, or nowhere, hides a file of that name
+		}
+		text, err := readOptional(h, p)
 		if err != nil {
 			return nil, err
 		}
