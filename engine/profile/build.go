@@ -374,7 +374,7 @@ func (p *Profile) complete(b *built, declared map[string]any, s *expression.Scop
 		}
 		want[name] = x
 	}
-	if whole && (e.merged || e.fixed == nil && e.hasExpressions()) {
+	if whole && e.unproven(want) {
 		if err := e.validate(want, tainted); err != nil {
 			return err
 		}
@@ -427,8 +427,25 @@ func (e *entry) checkType(shown any, want map[string]any, tainted bool) error {
 	return at.Problem(hint.Of(err), "%s", msg)
 }
 
-func (e *entry) hasExpressions() bool {
-	return slices.ContainsFunc(e.names, func(n string) bool { return !e.fields[n].Constant() })
+// unproven says whether the schema has still something to say: it has seen what is written in one file, and a free text
+// is right whatever an expression gives.
+func (e *entry) unproven(want map[string]any) bool {
+	if e.merged {
+		return true
+	}
+	return slices.ContainsFunc(e.names, func(name string) bool {
+		if e.fields[name].Constant() {
+			return false
+		}
+		f, known := e.typ.Field(name)
+		free := name == "content" || known && f.Role != modules.Key && isText(f) &&
+			f.Tag.Get("pattern") == "" && f.Tag.Get("enum") == "" && f.Tag.Get("format") == ""
+		switch want[name].(type) {
+		case string, secret.Value:
+			return !free
+		}
+		return true
+	})
 }
 
 // checked finds the property that a type's own check complains about: its errors begin with the name.

@@ -60,7 +60,7 @@ func TestGolden(t *testing.T) {
 						t.Fatal(err)
 					}
 				default:
-					write(t, filepath.Join(dir, f.Name), f.Data)
+					writeFile(t, filepath.Join(dir, f.Name), f.Data)
 				}
 				inputs = append(inputs, f)
 			}
@@ -79,7 +79,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, path string, data []byte) {
+func writeFile(t testing.TB, path string, data []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -24,10 +24,11 @@ import (
 // declaration is an entry while files are merged.
 type declaration struct {
 	typ    *modules.Type
-	key    string            // as it is written
 	at     *expression.Value // where the last file declares it
 	fields map[string]*expression.Value
 	merged bool // made from several files
+	named  bool
+	name   string // what key gave
 }
 
 // merged is what the files say together.
@@ -53,7 +54,7 @@ func merge(lineage []*file) *merged {
 				return false
 			}
 			if yes, ok := managed.Literal(); ok && yes == false {
-				m.dropped = append(m.dropped, address(t, d.key))
+				m.dropped = append(m.dropped, address(t, d.key()))
 				return true
 			}
 			return false
@@ -105,13 +106,19 @@ func declarations(t *modules.Type, v *expression.Value) []*declaration {
 		default:
 			d.fields = map[string]*expression.Value{t.Short(): item}
 		}
-		d.key = d.writtenKey()
 		out = append(out, d)
 	}
 	return out
 }
 
-// writtenKey is the key with its expressions as text.
+// key is the resource's key as it is written, its expressions as text.
+func (d *declaration) key() string {
+	if !d.named {
+		d.named, d.name = true, d.writtenKey()
+	}
+	return d.name
+}
+
 func (d *declaration) writtenKey() string {
 	if d.typ.Singleton() {
 		return ""
@@ -134,26 +141,29 @@ func (d *declaration) writtenKey() string {
 }
 
 func mergeType(have, add []*declaration) []*declaration {
+	if len(have) == 0 {
+		return add
+	}
 	byKey := map[string][]*declaration{}
 	for _, d := range have {
-		byKey[d.key] = append(byKey[d.key], d)
+		byKey[d.key()] = append(byKey[d.key()], d)
 	}
 	groups := map[string][]*declaration{}
 	for _, d := range add {
-		groups[d.key] = append(groups[d.key], d)
+		groups[d.key()] = append(groups[d.key()], d)
 	}
 	var out []*declaration
 	placed := map[string]bool{}
 	for _, d := range have {
-		if group := groups[d.key]; group == nil {
+		if group := groups[d.key()]; group == nil {
 			out = append(out, d)
-		} else if !placed[d.key] {
-			placed[d.key] = true
-			out = append(out, mergeKey(byKey[d.key], group)...)
+		} else if !placed[d.key()] {
+			placed[d.key()] = true
+			out = append(out, mergeKey(byKey[d.key()], group)...)
 		}
 	}
 	for _, d := range add {
-		if byKey[d.key] == nil {
+		if byKey[d.key()] == nil {
 			out = append(out, d)
 		}
 	}
@@ -193,7 +203,7 @@ func (d *declaration) when() string {
 
 // with is the entry with a later file's on top.
 func (d *declaration) with(over *declaration) *declaration {
-	out := &declaration{typ: d.typ, key: d.key, at: over.at, merged: true,
+	out := &declaration{typ: d.typ, at: over.at, merged: true, named: d.named, name: d.name,
 		fields: make(map[string]*expression.Value, len(d.fields)+len(over.fields))}
 	for name, v := range d.fields {
 		out.fields[name] = v
