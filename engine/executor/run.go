@@ -213,7 +213,7 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 		case results[k].Err != nil:
 			r.fail(e, results[k].Err)
 		case results[k].Outcome.Unproven != "":
-			e.Status, e.Reason = wire.Changed, results[k].Outcome.Unproven
+			e.Status, e.Reason = wire.Changed, r.host.Scrub(results[k].Outcome.Unproven)
 		default:
 			proof = append(proof, i)
 		}
