@@ -36,8 +36,6 @@ type Service struct {
 	Enablement string `json:"enablement,omitzero" fit:"observed" title:"Enablement"`
 	// What systemctl is-active says, with the details: active (running), failed (failed) and so on.
 	Active string `json:"active,omitzero" fit:"observed" title:"State"`
-	// Whether the unit's files have changed since systemd read them. They are read again before any change.
-	NeedsReload bool `json:"needsReload,omitzero" fit:"observed" title:"Files changed since read"`
 }
 
 // Services implements Service.
@@ -121,7 +119,8 @@ func packagesOf(service string) []string {
 
 // Check refuses what contradicts itself.
 func (Services) Check(want Service) error {
-	if want.Name == "" || strings.ContainsAny(want.Name, "/ \t\n") {
+	unit := unitName(want.Name)
+	if !isUnitName(unit) {
 		return fmt.Errorf("name: %q is not a unit's name", want.Name)
 	}
 	if is(want.Masked, true) && is(want.Enabled, true) {
@@ -130,7 +129,7 @@ func (Services) Check(want Service) error {
 	if is(want.Masked, true) && is(want.Running, true) {
 		return errors.New("masked: a masked service can't be running")
 	}
-	if base := strings.TrimSuffix(unitName(want.Name), path.Ext(unitName(want.Name))); strings.HasSuffix(base, "@") && want.Running != nil {
+	if base := strings.TrimSuffix(unit, path.Ext(unit)); strings.HasSuffix(base, "@") && want.Running != nil {
 		return fmt.Errorf("running: %s is a template; only an instance of it, as in %sname, can run", want.Name, base)
 	}
 	return nil
@@ -145,26 +144,35 @@ func (s Services) Observe(ctx context.Context, h *host.Host, want Service) (Serv
 // ObserveAll observes services with one conversation with systemd, or by their files where no system runs.
 func (s Services) ObserveAll(ctx context.Context, h *host.Host, wants []Service) []modules.Observation[Service] {
 	out := make([]modules.Observation[Service], len(wants))
-	units, err := s.units(ctx, h, wants)
+	var names []string
+	for i, want := range wants {
+		if out[i].Err = s.Check(want); out[i].Err == nil {
+			names = append(names, unitName(want.Name))
+		}
+	}
+	if names == nil {
+		return out
+	}
+	units, err := unitsOf(ctx, h, names)
 	for i, want := range wants {
 		switch {
+		case out[i].Err != nil:
+			continue
 		case err != nil:
 			out[i].Err = err
-		case units[i].err != nil:
-			out[i].Err = units[i].err
+			continue
+		case units[0].err != nil:
+			out[i].Err = units[0].err
 		default:
-			out[i].Have = units[i].service(want)
-			out[i].Err = units[i].possible(h, want)
+			out[i].Have = units[0].service(want)
+			out[i].Err = units[0].possible(h, want)
 		}
+		units = units[1:]
 	}
 	return out
 }
 
-func (s Services) units(ctx context.Context, h *host.Host, wants []Service) ([]unit, error) {
-	names := make([]string, len(wants))
-	for i, w := range wants {
-		names[i] = unitName(w.Name)
-	}
+func unitsOf(ctx context.Context, h *host.Host, names []string) ([]unit, error) {
 	if h.Living() {
 		return living(ctx, h, names)
 	}
@@ -177,6 +185,9 @@ func (s Services) units(ctx context.Context, h *host.Host, wants []Service) ([]u
 
 // Apply brings a service to its state.
 func (s Services) Apply(ctx context.Context, h *host.Host, want, _ Service) (modules.Outcome, error) {
+	if err := s.Check(want); err != nil {
+		return modules.Outcome{}, err
+	}
 	if h.Living() {
 		return modules.Outcome{}, apply(ctx, h, want)
 	}
@@ -200,7 +211,7 @@ type unit struct {
 	sub        string
 	files      string // as systemctl is-enabled says; "" for none
 	initScript bool   // run by a script in /etc/init.d
-	needReload bool
+	needReload bool   // its files have changed since systemd read them; not observed
 	err        error
 }
 
@@ -211,7 +222,7 @@ func (u unit) missing() bool {
 // service is the unit as the resource type tells it. What is half of one and half of the other, such as enabled until the
 // next start, is neither.
 func (u unit) service(want Service) Service {
-	have := Service{Name: want.Name, Unit: u.id, Enablement: u.files, NeedsReload: u.needReload}
+	have := Service{Name: want.Name, Unit: u.id, Enablement: u.files}
 	if u.missing() {
 		have.Unit, have.Enablement = "", "not-found"
 	}
@@ -291,6 +302,17 @@ func unitName(name string) string {
 		return name
 	}
 	return name + ".service"
+}
+
+// isUnitName says whether systemd would take it for one.
+func isUnitName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(":-_.\\@", c) >= 0) {
+			return false
+		}
+	}
+	return len(name) < 256 && name[0] != '@' && name[0] != '.'
 }
 
 func is(b *bool, v bool) bool { return b != nil && *b == v }

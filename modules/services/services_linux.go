@@ -61,35 +61,32 @@ type listed struct {
 	Job                                           dbus.ObjectPath
 }
 
-// units asks for all units at once. Systemd takes its time to say whether a unit is enabled, or to tell all it knows of
-// one: a tenth of a second for a hundred. The names' own files say the former just as well.
+// units asks for all units at once, and only for what runs: systemd would look through all its folders again for each unit
+// to say whether it is enabled.
 func (c conn) units(ctx context.Context, names []string) ([]unit, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("no answer from systemd within %s", answerTime))
 	defer cancel()
-	var answers []listed
-	if err := c.manager(ctx, "ListUnitsByNames", names).Store(&answers); err != nil {
-		return nil, c.failed(ctx, "ask systemd for units", err)
+	answers, err := c.list(ctx, names)
+	if _, refused := errors.AsType[dbus.Error](err); refused && len(names) > 1 { // because of one of them
+		var out []unit
+		for _, name := range names {
+			us, err := c.units(ctx, []string{name})
+			if err != nil {
+				us = []unit{{name: name, id: name, err: err}}
+			}
+			out = append(out, us...)
+		}
+		return out, nil
 	}
-	if len(answers) != len(names) {
-		return nil, fmt.Errorf("ask systemd for %d units: got %d", len(names), len(answers))
+	if err != nil {
+		return nil, err
 	}
 	out := make([]unit, len(names))
-	stale := make([]*dbus.Call, len(names))
-	for i, a := range answers {
-		if a.Load != "not-found" {
-			o := c.Object(busName, a.Path)
-			stale[i] = o.GoWithContext(ctx, getProperty, 0, make(chan *dbus.Call, 1), unitFace, "NeedDaemonReload")
-		}
-	}
 	for i, a := range answers {
 		u := unitOf(c.h, names[i])
 		u.load, u.active, u.sub = a.Load, a.Active, a.Sub
 		if u.id == u.name {
 			u.id = a.ID
-		}
-		if stale[i] != nil {
-			<-stale[i].Done
-			_ = stale[i].Store(&u.needReload)
 		}
 		if u.err == nil && (u.load == "error" || u.load == "bad-setting") {
 			if e, ok := property(ctx, c.Object(busName, a.Path), unitFace, "LoadError").([]any); ok && len(e) == 2 {
@@ -101,12 +98,41 @@ func (c conn) units(ctx context.Context, names []string) ([]unit, error) {
 	return out, nil
 }
 
+// list asks what of the units is loaded and runs. Of a template that is nothing.
+func (c conn) list(ctx context.Context, names []string) ([]listed, error) {
+	var ask []string
+	for _, name := range names {
+		if !strings.Contains(name, "@.") {
+			ask = append(ask, name)
+		}
+	}
+	var answers []listed
+	if err := c.manager(ctx, "ListUnitsByNames", ask).Store(&answers); err != nil {
+		return nil, c.failed(ctx, "ask systemd for "+strings.Join(ask, ", "), err)
+	}
+	if len(answers) != len(ask) {
+		return nil, fmt.Errorf("ask systemd for %s: %d answers", strings.Join(ask, ", "), len(answers))
+	}
+	out := make([]listed, len(names))
+	for i, name := range names {
+		if out[i] = (listed{ID: name, Load: "not-found"}); !strings.Contains(name, "@.") {
+			out[i], answers = answers[0], answers[1:]
+		}
+	}
+	return out, nil
+}
+
+// unit asks for one, and whether its files have changed since systemd read them, which takes systemd longer.
 func (c conn) unit(ctx context.Context, name string) (unit, error) {
 	us, err := c.units(ctx, []string{name})
 	if err != nil {
 		return unit{}, err
 	}
-	return us[0], us[0].err
+	u := us[0]
+	if u.load != "not-found" {
+		u.needReload = property(ctx, c.Object(busName, objectPath(u.id)), unitFace, "NeedDaemonReload") == true
+	}
+	return u, u.err
 }
 
 func apply(ctx context.Context, h *host.Host, want Service) error {

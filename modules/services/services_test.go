@@ -112,7 +112,7 @@ func TestHints(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	yes := modules.Ptr(true)
-	for _, bad := range []Service{{}, {Name: "a/b"}, {Name: "x", Masked: yes, Running: yes}, {Name: "x", Masked: yes, Enabled: yes}, {Name: "getty@", Running: yes}} {
+	for _, bad := range []Service{{}, {Name: "a/b"}, {Name: "@x"}, {Name: "a b"}, {Name: strings.Repeat("x", 250)}, {Name: "x", Masked: yes, Running: yes}, {Name: "x", Masked: yes, Enabled: yes}, {Name: "getty@", Running: yes}} {
 		if err := typ.Check(bad); err == nil {
 			t.Errorf("%+v was accepted", bad)
 		}
