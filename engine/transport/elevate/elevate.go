@@ -53,8 +53,8 @@ type Options struct {
 	Device   string // for messages
 }
 
-// killGrace is how long Kill and Close try to end an elevated program.
-const killGrace = time.Second
+// killGrace is how long to go on trying to end an elevated program. Nobody but Close waits for it.
+const killGrace = 5 * time.Second
 
 var (
 	_ transport.Transport = (*Transport)(nil)
@@ -68,6 +68,7 @@ type Transport struct {
 
 	mu      sync.Mutex
 	running map[*process]bool
+	kills   sync.WaitGroup // elevated ones under way; each takes killGrace at most
 }
 
 // New wraps a transport, which it closes when it is closed.
@@ -100,11 +101,10 @@ func (t *Transport) Close() error {
 	t.mu.Lock()
 	running := slices.Collect(maps.Keys(t.running))
 	t.mu.Unlock()
-	var killing sync.WaitGroup
 	for _, p := range running {
-		killing.Go(p.killElevated)
+		p.end(&transport.Error{Kind: transport.Lost, Err: fmt.Errorf("%s: the connection was closed", t.name())})
 	}
-	killing.Wait()
+	t.kills.Wait()
 	return t.inner.Close()
 }
 
@@ -128,7 +128,9 @@ func (t *Transport) start(ctx context.Context, line string, isKill bool) (*proce
 	t.mu.Lock()
 	t.running[p] = true
 	t.mu.Unlock()
-	stop := context.AfterFunc(ctx, func() { p.Kill() })
+	stop := context.AfterFunc(ctx, func() {
+		p.end(&transport.Error{Err: fmt.Errorf("%s: the program was ended: %w", t.name(), context.Cause(ctx))})
+	})
 	go func() {
 		p.follow(ctx)
 		stop()

@@ -27,7 +27,8 @@ type process struct {
 	mu           sync.Mutex
 	outer, shell string // process ids, once settled
 	missing      bool
-	refusal      error // why we ended it ourselves
+	cause        error  // why we ended it; nil for Kill
+	folder       string // of the FIFOs
 	asked        int
 	terminal     transport.Process // the other session, if there is one
 	terminalEnd  chan result       // how that ended
@@ -120,17 +121,13 @@ func (p *process) answer(w io.Writer) {
 }
 
 // refuse gives up, and lets Wait say why.
-func (p *process) refuse(err error) {
-	p.mu.Lock()
-	if p.refusal == nil {
-		p.refusal = err
-	}
-	p.mu.Unlock()
-	p.Kill()
-}
+func (p *process) refuse(err error) { p.end(p.refused(err)) }
 
 // openTerminal runs the program in a second session, which has a terminal.
 func (p *process) openTerminal(ctx context.Context, method, dir string) {
+	p.mu.Lock()
+	p.folder = dir
+	p.mu.Unlock()
 	password := p.t.options.Password != nil
 	q, err := p.t.inner.StartWith(ctx, terminalScript(method, dir, password, p.mark, p.line), transport.StartOptions{Terminal: true})
 	if err != nil {
@@ -175,11 +172,11 @@ func (p *process) Wait() (transport.Exit, error) {
 	exit := p.exit
 	exit.Stderr = p.watch.clean(exit.Stderr)
 	p.mu.Lock()
-	refusal := p.refusal
+	cause := p.cause
 	p.mu.Unlock()
 	switch {
-	case refusal != nil:
-		return exit, p.refused(refusal)
+	case cause != nil:
+		return exit, cause
 	case p.err != nil:
 		return exit, p.err
 	case p.isSettled() || p.isKilled():
@@ -204,34 +201,51 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-func (p *process) Kill() error {
+func (p *process) Kill() error { p.end(nil); return nil }
+
+func (p *process) end(cause error) {
+	if isClosed(p.done) {
+		return
+	}
 	p.killOnce.Do(func() {
-		close(p.killed)
-		if !isClosed(p.done) {
-			go p.killElevated()
-		}
-		p.inner.Kill()
 		p.mu.Lock()
+		p.cause = cause
 		q := p.terminal
 		p.mu.Unlock()
+		close(p.killed)
+		p.t.kills.Go(p.killElevated)
+		p.inner.Kill()
 		if q != nil {
 			q.Kill()
 		}
 	})
-	return nil
 }
 
-// killElevated ends the program as administrator, which the user may not. It takes killGrace at most.
+// killElevated ends the program as administrator, which the user may not, or removes what the relay has left. It takes
+// killGrace at most.
 func (p *process) killElevated() {
-	if p.isKill || !p.isSettled() {
-		return
-	}
-	p.mu.Lock()
-	line := killScript(p.outer, p.shell)
-	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), killGrace)
 	defer cancel()
-	q, err := p.t.start(ctx, line, true)
+	select { // its first word may be on its way still
+	case <-p.settled:
+	case <-p.done:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	outer, shell, folder := p.outer, p.shell, p.folder
+	p.mu.Unlock()
+	var q transport.Process
+	var err error
+	switch {
+	case p.isKill:
+		return
+	case shell != "":
+		q, err = p.t.start(ctx, killScript(outer, shell), true)
+	case folder != "":
+		q, err = p.t.inner.StartWith(ctx, "rm -rf "+quote(folder), transport.StartOptions{})
+	default:
+		return
+	}
 	if err != nil {
 		return
 	}

@@ -57,17 +57,17 @@ exit 0
 }
 
 // terminalScript is what the session with the terminal runs. Opening a FIFO waits for the other side; after that the folder
-// isn't needed any more.
+// isn't needed any more. The shell stays, with the terminal at descriptor 9: a terminal that nobody has open is hung up.
 func terminalScript(method, dir string, password bool, mark, line string) string {
 	d := quote(dir)
-	run := "exec doas " + program(mark, "$$", line)
+	run := "doas " + program(mark, "$$", line)
 	switch {
 	case method == "sudo" && password:
-		run = "exec sudo -p " + mark + "ask: -- " + program(mark, "$$", line)
+		run = "sudo -p " + mark + "ask: -- " + program(mark, "$$", line)
 	case method == "sudo":
-		run = "exec sudo -n -- " + program(mark, "$$", line)
+		run = "sudo -n -- " + program(mark, "$$", line)
 	}
-	return "unset LANGUAGE; export LC_MESSAGES=C; exec <" + d + "/i >" + d + "/o 2>" + d + "/e; rm -rf " + d + "; " + run
+	return "unset LANGUAGE; export LC_MESSAGES=C; exec 9>&1 <" + d + "/i >" + d + "/o 2>" + d + "/e; rm -rf " + d + "; " + run + "; exit"
 }
 
 // killScript ends an elevated program. Where sudo gave it a process group of its own (use_pty) that is inner's, else it is

@@ -3,23 +3,19 @@ package ssh
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/pem"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	gossh "golang.org/x/crypto/ssh"
 
-	"encoding/pem"
-
 	"github.com/fitout-dev/fitout/engine/transport"
 	"github.com/fitout-dev/fitout/engine/transport/sshserver"
 	"github.com/fitout-dev/fitout/engine/transport/transporttest"
+	"github.com/fitout-dev/fitout/integration/lab"
 )
 
 func TestMain(m *testing.M) {
@@ -30,26 +26,26 @@ func TestMain(m *testing.M) {
 func TestContractInProcess(t *testing.T) {
 	key := newKey(t, "")
 	s := startServer(t, sshserver.Options{AuthorizedKey: key.public, SFTP: true})
-	p := startProxy(t, s.Address())
+	p := lab.NewProxy(t, s.Address())
 	transporttest.Run(t, transporttest.Target{
 		Open: func(t *testing.T) transport.Transport {
-			return dial(t, Options{Address: p.address(), IdentityFile: key.path, HostKey: s.HostKey(), HomeDir: t.TempDir()})
+			return dial(t, Options{Address: p.Addr(), IdentityFile: key.path, HostKey: s.HostKey(), HomeDir: t.TempDir()})
 		},
-		Cut: func(*testing.T) { p.cut() },
+		Cut: func(*testing.T) { p.Drop() },
 		Dir: t.TempDir(),
 	})
 }
 
 func TestContractOpenSSH(t *testing.T) {
 	s := startSSHD(t, "")
-	p := startProxy(t, s.address)
+	p := lab.NewProxy(t, s.address)
 	transporttest.Run(t, transporttest.Target{
 		Open: func(t *testing.T) transport.Transport {
 			o := s.options(t)
-			o.Address = p.address()
+			o.Address = p.Addr()
 			return dial(t, o)
 		},
-		Cut: func(*testing.T) { p.cut() },
+		Cut: func(*testing.T) { p.Drop() },
 		Dir: t.TempDir(),
 	})
 }
@@ -137,84 +133,6 @@ func writeFile(t testing.TB, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// proxy is a TCP forwarder that can be cut, or stall as a dead peer does.
-type proxy struct {
-	listener net.Listener
-	target   string
-	mu       sync.Mutex
-	conns    []net.Conn
-	stalled  atomic.Bool
-	accepted atomic.Int32
-	wg       sync.WaitGroup
-}
-
-func startProxy(t testing.TB, target string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{listener: l, target: target}
-	p.wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			p.accepted.Add(1)
-			p.wg.Go(func() { p.serve(c) })
-		}
-	})
-	t.Cleanup(func() { l.Close(); p.cut(); p.wg.Wait() })
-	return p
-}
-
-func (p *proxy) address() string { return p.listener.Addr().String() }
-
-func (p *proxy) serve(c net.Conn) {
-	defer c.Close()
-	up, err := net.DialTimeout("tcp", p.target, 5*time.Second)
-	if err != nil {
-		return
-	}
-	defer up.Close()
-	p.mu.Lock()
-	p.conns = append(p.conns, c, up)
-	p.mu.Unlock()
-	var both sync.WaitGroup
-	pass := func(to, from net.Conn) {
-		defer to.Close()
-		defer from.Close()
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := from.Read(buf)
-			if err != nil {
-				return
-			}
-			if p.stalled.Load() {
-				continue // swallowed; the connection stays open
-			}
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-	}
-	both.Go(func() { pass(up, c) })
-	both.Go(func() { pass(c, up) })
-	both.Wait()
-}
-
-// cut resets all connections.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.conns {
-		c.(*net.TCPConn).SetLinger(0)
-		c.Close()
-	}
-	p.conns = nil
 }
 
 func output(t testing.TB, tr *Transport, line string) string {
