@@ -36,7 +36,8 @@ func runExplain(a *app, args []string) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%-14s %s\n", t.Name, ref.Title)
+			first, _, _ := strings.Cut(ref.Description, ". ")
+			fmt.Fprintf(a.out, "%-14s %s\n", t.Name, strings.TrimSuffix(first, "."))
 		}
 		a.say("\n`fitout explain TYPE` tells more.")
 		return nil
