@@ -36,8 +36,8 @@ func runExplain(a *app, args []string) error {
 			if err != nil {
 				return err
 			}
-			first, _, _ := strings.Cut(ref.Description, ". ")
-			fmt.Fprintf(a.out, "%-14s %s\n", t.Name, strings.TrimSuffix(first, "."))
+			first, _, _ := strings.Cut(strings.ReplaceAll(ref.Description, "\n", " "), ". ")
+			fmt.Fprintf(a.out, "%-14s %s\n", t.Name, strings.TrimSuffix(strings.TrimSpace(first), "."))
 		}
 		a.say("\n`fitout explain TYPE` tells more.")
 		return nil
