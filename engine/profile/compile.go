@@ -12,6 +12,7 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/registry"
 	"github.com/fitout-dev/fitout/schema"
 )
@@ -247,8 +248,9 @@ func (c *compilation) resolveNotify(from int, t target) ([]int, error) {
 	return to, err
 }
 
-// implied adds the edges that anyone would assume. Of two that are absent the one that the other needs goes last, and
-// nothing waits for what goes away.
+// implied adds the edges that anyone would assume: to what a resource refers to, and to the declared folder that a path is
+// in. Of two that are absent the one that the other needs goes last, and nothing waits for what goes away. Where the
+// profile itself says the opposite, the profile is right.
 func (c *compilation) implied() {
 	byPath := map[string][]int{}
 	for i, b := range c.all {
@@ -256,11 +258,19 @@ func (c *compilation) implied() {
 			continue
 		}
 		for _, f := range b.typ.Fields {
-			if f.Role == "key" && f.Path {
-				if text, ok := b.res.Want[f.Name].(string); ok {
-					byPath[c.clean(text)] = append(byPath[c.clean(text)], i)
-				}
+			if text, ok := b.res.Want[f.Name].(string); ok && f.Role == modules.Key && f.Path {
+				byPath[cleanPath(text)] = append(byPath[cleanPath(text)], i)
 			}
+		}
+	}
+	var edges [][2]int
+	imply := func(i, j int) {
+		switch {
+		case i == j:
+		case c.all[i].absent() && c.all[j].absent():
+			edges = append(edges, [2]int{j, i})
+		case !c.all[j].absent():
+			edges = append(edges, [2]int{i, j})
 		}
 	}
 	for i, b := range c.all {
@@ -269,19 +279,14 @@ func (c *compilation) implied() {
 		}
 		for _, ref := range b.refs {
 			if j, ok := c.index[ref]; ok {
-				c.imply(i, j)
+				imply(i, j)
 			}
 		}
 		for _, text := range b.paths {
-			at := c.clean(text)
-			for _, j := range byPath[at] {
-				if registry.Position(c.all[j].typ.Name) < registry.Position(b.typ.Name) {
-					c.imply(i, j)
-				}
-			}
+			at := cleanPath(text)
 			for up := path.Dir(at); up != at; at, up = up, path.Dir(up) {
 				for _, j := range byPath[up] {
-					c.imply(i, j)
+					imply(i, j)
 				}
 				if len(byPath[up]) > 0 {
 					break
@@ -289,26 +294,34 @@ func (c *compilation) implied() {
 			}
 		}
 	}
+	edges = slices.DeleteFunc(edges, func(e [2]int) bool { return c.comesAfter(e[1], e[0], map[int]bool{}) })
+	for _, e := range edges {
+		c.after[e[0]][e[1]] = true
+	}
 }
 
-// clean makes paths comparable, those of Windows too.
-func (c *compilation) clean(p string) string {
+// comesAfter says whether the edges so far put i after j.
+func (c *compilation) comesAfter(i, j int, passed map[int]bool) bool {
+	for k := range c.after[i] {
+		if k == j {
+			return true
+		}
+		if !passed[k] {
+			passed[k] = true
+			if c.comesAfter(k, j, passed) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cleanPath makes paths comparable, those of Windows too.
+func cleanPath(p string) string {
 	if len(p) > 1 && p[1] == ':' || strings.HasPrefix(p, `\\`) {
 		p = strings.ToLower(strings.ReplaceAll(p, `\`, "/"))
 	}
 	return path.Clean(p)
-}
-
-func (c *compilation) imply(i, j int) {
-	if i == j {
-		return
-	}
-	switch {
-	case c.all[i].absent() && c.all[j].absent():
-		c.after[j][i] = true
-	case !c.all[j].absent():
-		c.after[i][j] = true
-	}
 }
 
 func (c *compilation) result(order []int, d *Device) *Compiled {

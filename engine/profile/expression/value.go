@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v4"
@@ -18,6 +19,25 @@ type Source struct {
 	Dir  string // what is relative in it is relative to this
 	FS   fs.FS  // that Dir is in; nil: the machine's own files
 	Data []byte
+
+	once  sync.Once
+	lines []int // where each begins
+}
+
+// from is the file's text from a line on.
+func (s *Source) from(line int) []byte {
+	s.once.Do(func() {
+		s.lines = []int{0}
+		for i, c := range s.Data {
+			if c == '\n' {
+				s.lines = append(s.lines, i+1)
+			}
+		}
+	})
+	if line < 1 || line > len(s.lines) {
+		return nil
+	}
+	return s.Data[s.lines[line-1]:]
 }
 
 type kind int
@@ -313,15 +333,9 @@ func (v *Value) problem(p part, err error) error {
 // scalar's beginning, whatever its quotes.
 func (v *Value) locate(p part, offset int) (line, col int) {
 	line, col = v.Node.Line, v.Node.Column
-	i := 0
-	for l := 1; l < line; l++ {
-		j := strings.IndexByte(string(v.Source.Data[i:]), '\n')
-		if j < 0 {
-			return line, col
-		}
-		i += j + 1
-	}
-	rest := []rune(string(v.Source.Data[i:]))
+	data := v.Source.from(line)
+	// Indentation and escapes make the text longer in the file than it is.
+	rest := []rune(string(data[:min(len(data), 8*len(v.Node.Value)+1<<16)]))
 	if col > len(rest) {
 		return line, col
 	}
