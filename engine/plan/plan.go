@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -111,8 +112,34 @@ func Make(name, address string, resources []profile.Resource, blobs map[string]p
 		}
 		d.Resources = append(d.Resources, r)
 	}
+	d.announce(resources)
 	return d
 }
+
+// announce shows what will be notified: that something else changes is reason enough to touch it.
+func (d *Device) announce(resources []profile.Resource) {
+	from := map[string][]string{}
+	for i, r := range d.Resources {
+		if r.Error == "" && slices.Contains([]modules.Op{modules.Create, modules.Update, modules.Delete, modules.Unknown}, r.Op) && i < len(resources) {
+			for _, to := range resources[i].Notify {
+				from[to] = append(from[to], r.Address)
+			}
+		}
+	}
+	for i := range d.Resources {
+		r := &d.Resources[i]
+		if len(from[r.Address]) == 0 || r.Error != "" || r.Op != modules.Same && r.Op != modules.Update && r.Op != modules.Create {
+			continue
+		}
+		if r.Op == modules.Same {
+			r.Op = modules.Update
+		}
+		r.Changes = append(r.Changes, modules.Change{Property: Notification, After: "from " + strings.Join(from[r.Address], ", ")})
+	}
+}
+
+// Notification is the property by which a plan and an event show that a resource is told of another's change.
+const Notification = "notification"
 
 // Shape stands for a declaration: two with the same shape differ in secrets at most.
 func Shape(r profile.Resource) string {

@@ -133,6 +133,10 @@ func resource(b *strings.Builder, r Resource, s Style) {
 			}
 			continue
 		}
+		if from, ok := c.After.(string); ok && c.Property == Notification {
+			fmt.Fprintf(b, "      %s\n", fit("notified "+from, s.Width-6))
+			continue
+		}
 		text := fmt.Sprintf("%s: %s", c.Property, value(c.After))
 		if r.Op != modules.Create || c.Before != nil {
 			text = fmt.Sprintf("%s: %s -> %s", c.Property, value(c.Before), value(c.After))

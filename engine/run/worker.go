@@ -372,7 +372,6 @@ func (w *worker) send(hash string) error {
 
 // follow reports the run's events to their end.
 func (w *worker) follow(ctx context.Context) {
-	var first *wire.Event
 	for {
 		m, err := w.await(ctx)
 		switch {
@@ -391,11 +390,11 @@ func (w *worker) follow(ctx context.Context) {
 			continue
 		}
 		e := m.Event
-		if e.Type == wire.Resolved && e.Status == wire.FailedStatus && first == nil {
-			first = e
+		if e.Type == wire.Resolved && e.Status == wire.FailedStatus {
+			w.res.Failures = append(w.res.Failures, *e)
 		}
 		if e.Type == wire.Finished {
-			w.finished(e, first)
+			w.finished(e)
 		}
 		w.r.report(Event{Device: w.d.Name, Phase: Applying, Event: e})
 		if e.Type == wire.Finished {
@@ -404,7 +403,7 @@ func (w *worker) follow(ctx context.Context) {
 	}
 }
 
-func (w *worker) finished(e, first *wire.Event) {
+func (w *worker) finished(e *wire.Event) {
 	if e.Counts != nil {
 		w.res.Counts = *e.Counts
 	}
@@ -413,15 +412,8 @@ func (w *worker) finished(e, first *wire.Event) {
 	}
 	w.res.NotTried = w.res.Counts.Cancelled
 	switch c := w.res.Counts; {
-	case c.Failed > 0 && first != nil:
-		err := fmt.Errorf("%s: %s: %s", w.position(first.Address), first.Address, first.Error)
-		if c.Failed > 1 {
-			err = fmt.Errorf("%w (and %d more)", err, c.Failed-1)
-		}
-		if first.Hint != "" {
-			err = hint.New(err, "%s", first.Hint)
-		}
-		w.res.Err, w.res.Status = err, Failed
+	case len(w.res.Failures) > 0:
+		w.res.Status, w.res.Err = Failed, w.failures()
 	case c.Cancelled > 0:
 		w.res.Status = Cancelled
 	case c.Changed > 0:
@@ -429,6 +421,28 @@ func (w *worker) finished(e, first *wire.Event) {
 	default:
 		w.res.Status = Converged
 	}
+}
+
+// failures lists what failed, each with its place and its remedy.
+func (w *worker) failures() error {
+	const most = 10
+	var lines []string
+	for i, e := range w.res.Failures {
+		if i == most {
+			lines = append(lines, fmt.Sprintf("and %d more: see `fitout runs show %s`", len(w.res.Failures)-most, w.r.ID))
+			break
+		}
+		line := fmt.Sprintf("%s: %s: %s", w.position(e.Address), e.Address, e.Error)
+		if e.Hint != "" && len(w.res.Failures) > 1 {
+			line += "\n  hint: " + e.Hint
+		}
+		lines = append(lines, line)
+	}
+	err := errors.New(strings.Join(lines, "\n"))
+	if len(w.res.Failures) == 1 && w.res.Failures[0].Hint != "" {
+		return hint.New(err, "%s", w.res.Failures[0].Hint)
+	}
+	return err
 }
 
 func (w *worker) position(address string) string {
