@@ -82,7 +82,8 @@ type Result struct {
 	Counts   wire.Counts
 	Reboot   string // why a reboot is needed
 	Err      error
-	NotTried int // resources that were not reached
+	Failures []wire.Event // the resources that failed
+	NotTried int          // resources that were not reached
 	Drifted  bool
 }
 
