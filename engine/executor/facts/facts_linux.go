@@ -1,9 +1,8 @@
 package facts
 
 import (
-	"strconv"
+	"path"
 	"strings"
-	"time"
 
 	"github.com/fitout-dev/fitout/modules/host"
 )
@@ -16,58 +15,55 @@ func gather(h *host.Host, f map[string]any) {
 		}
 		return strings.TrimSpace(string(b))
 	}
-	set := func(name, value string) {
-		if value != "" {
-			f[name] = value
+	release := assignments(text("/etc/os-release"))
+	set(f, "distribution", release["ID"])
+	set(f, "version", release["VERSION_ID"])
+	set(f, "codename", release["VERSION_CODENAME"])
+	set(f, "prettyName", release["PRETTY_NAME"])
+	name := text("/etc/hostname")
+	if h.Living() {
+		if now := read("/proc/sys/kernel/hostname"); now != "" {
+			name = now
 		}
 	}
-	release := assignments(text("/etc/os-release"))
-	set("distribution", release["ID"])
-	set("version", release["VERSION_ID"])
-	set("codename", release["VERSION_CODENAME"])
-	set("prettyName", release["PRETTY_NAME"])
-	set("hostname", text("/etc/hostname"))
+	short, domain, _ := strings.Cut(name, ".")
+	set(f, "hostname", name)
+	if domain == "" {
+		domain = domainOf(short, text("/etc/hosts"))
+	}
+	set(f, "domain", domain)
+	set(f, "timezone", timezone(h, text))
 	if !h.Living() {
 		return
 	}
-	set("hostname", text("/proc/sys/kernel/hostname"))
-	set("kernel", text("/proc/sys/kernel/osrelease"))
-	const dmi = "/sys/class/dmi/id/"
-	set("model", text(dmi+"product_name"))
-	set("vendor", text(dmi+"sys_vendor"))
-	set("serial", text(dmi+"product_serial"))
-	for line := range strings.SplitSeq(text("/proc/meminfo"), "\n") {
-		if kb, ok := strings.CutPrefix(line, "MemTotal:"); ok {
-			if n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(kb, "kB")), 10, 64); err == nil {
-				f["memory"] = n << 10
-			}
-		}
-	}
-	for line := range strings.SplitSeq(text("/proc/stat"), "\n") {
-		if s, ok := strings.CutPrefix(line, "btime "); ok {
-			if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-				f["bootTime"] = time.Unix(n, 0).UTC().Format(time.RFC3339)
-			}
-		}
-	}
-	f["virtual"] = virtual(h, text)
+	machine{"/"}.gather(f)
+	network(f)
 }
 
-// virtual is what the machine runs in: "container", a hypervisor's name, or "".
-func virtual(h *host.Host, text func(string) string) string {
-	if c := text("/run/systemd/container"); c != "" {
-		return c
-	}
-	if h.Exists("/.dockerenv") || h.Exists("/run/.containerenv") {
-		return "container"
-	}
-	vendor := strings.ToLower(text("/sys/class/dmi/id/sys_vendor") + " " + text("/sys/class/dmi/id/product_name"))
-	for _, v := range [][2]string{{"qemu", "qemu"}, {"kvm", "kvm"}, {"vmware", "vmware"}, {"virtualbox", "virtualbox"}, {"microsoft corporation virtual", "hyper-v"}, {"xen", "xen"}, {"bochs", "bochs"}} {
-		if strings.Contains(vendor, v[0]) {
-			return v[1]
+// domainOf is what hosts(5) gives a name besides itself: "127.0.1.1 pc.example.lan pc".
+func domainOf(name, hosts string) string {
+	for line := range strings.SplitSeq(hosts, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		for _, w := range words[1:] {
+			if domain, ok := strings.CutPrefix(w, name+"."); ok && name != "" {
+				return domain
+			}
 		}
 	}
 	return ""
+}
+
+func timezone(h *host.Host, text func(string) string) string {
+	if i, err := h.Lstat("/etc/localtime"); err == nil && i.Kind == host.KindLink {
+		if _, zone, ok := strings.Cut(path.Clean(i.Target), "zoneinfo/"); ok {
+			return zone
+		}
+	}
+	return text("/etc/timezone")
 }
 
 // assignments reads NAME=value lines, as os-release(5) has them.
@@ -75,7 +71,7 @@ func assignments(s string) map[string]string {
 	m := map[string]string{}
 	for line := range strings.SplitSeq(s, "\n") {
 		if k, v, ok := strings.Cut(line, "="); ok {
-			m[k] = strings.Trim(v, `"'`)
+			m[strings.TrimSpace(k)] = strings.Trim(strings.TrimSpace(v), `"'`)
 		}
 	}
 	return m
