@@ -58,7 +58,9 @@ func newAuth(ctx context.Context, h *hop, pause func() (resume func())) *auth {
 	}
 	unlock := func(k *keyFile) (gossh.Signer, error) {
 		defer pause()()
-		return k.unlock(ctx, h.prompt)
+		signer, err := k.unlock(ctx, h.prompt)
+		a.note(err)
+		return signer, err
 	}
 
 	keys := func(paths []string) func() gossh.AuthMethod {
@@ -72,8 +74,8 @@ func newAuth(ctx context.Context, h *hop, pause func() (resume func())) *auth {
 					}
 					continue
 				}
-				ss, err := k.signers(&a.agent, unlock)
-				a.note(err)
+				ss, note := k.signers(&a.agent, unlock)
+				a.note(note)
 				for _, s := range ss {
 					if id := string(s.PublicKey().Marshal()); !offered[id] {
 						offered[id] = true

@@ -35,8 +35,7 @@ func (d *dialer) dial(ctx context.Context, h *hop) (*Transport, error) {
 // attempt is how far a handshake came, for the error.
 type attempt struct {
 	wire    *wire
-	hostKey error // the host key was refused
-	trusted bool  // the host key was accepted
+	hostKey error // why the host key was refused
 	auth    *auth
 }
 
@@ -59,17 +58,18 @@ func (d *dialer) handshake(ctx context.Context, h *hop, offer []string, check fu
 			}
 		}()
 	}
-	release, err := d.slots.acquire(ctx, h.chain(), d.handshakes)
+	slot, err := d.slots.acquire(ctx, h.chain(), d.handshakes)
 	if err != nil {
 		return err
 	}
-	defer release()
+	free, crowded := slot.release, slot.shared()
+	defer func() { free() }()
 	if h.via != nil {
-		release, err := d.slots.acquire(ctx, "via "+h.via.chain(), d.handshakes)
+		slot, err := d.slots.acquire(ctx, "via "+h.via.chain(), d.handshakes)
 		if err != nil {
 			return err
 		}
-		defer release()
+		defer slot.release()
 	}
 
 	conn, err := connect(ctx, h, via)
@@ -86,11 +86,11 @@ func (d *dialer) handshake(ctx context.Context, h *hop, offer []string, check fu
 	defer clock.Stop()
 	stop := context.AfterFunc(ctx, w.hangUp)
 
-	a.auth = newAuth(ctx, h, func() func() {
+	live := attempt{wire: w} // in use by the handshake until that has finished
+	live.auth = newAuth(ctx, h, func() func() {
 		clock.Stop()
 		return func() { clock.Reset(h.timeout) }
 	})
-	defer a.auth.agent.close()
 	finished := make(chan error, 1)
 	var client *gossh.Client
 	go func() {
@@ -99,17 +99,16 @@ func (d *dialer) handshake(ctx context.Context, h *hop, offer []string, check fu
 			User:              h.user,
 			HostKeyAlgorithms: offer,
 			HostKeyCallback: func(_ string, _ net.Addr, key gossh.PublicKey) error {
-				if a.hostKey = check(key); a.hostKey == nil {
-					a.trusted = true
-					clock.Reset(h.timeout)
-				}
-				return a.hostKey
+				clock.Reset(h.timeout)
+				live.hostKey = check(key)
+				return live.hostKey
 			},
 			AuthCallback: func(c *gossh.ClientAuthContext) (gossh.AuthMethod, error) {
 				clock.Reset(h.timeout)
-				return a.auth.next(c)
+				return live.auth.next(c)
 			},
 		})
+		live.auth.agent.close()
 		if err == nil {
 			client = gossh.NewClient(c, chans, reqs)
 		}
@@ -117,13 +116,13 @@ func (d *dialer) handshake(ctx context.Context, h *hop, offer []string, check fu
 	}()
 	select {
 	case err = <-finished:
+		*a = live
 	case <-ctx.Done():
 		// The connection was cut, so this is quick, unless a person is being asked at this moment.
 		go func() {
 			<-finished
 			w.Close()
 		}()
-		a.auth = nil // still in use over there
 		return context.Cause(ctx)
 	}
 	if err == nil && !stop() {
@@ -133,6 +132,14 @@ func (d *dialer) handshake(ctx context.Context, h *hop, offer []string, check fu
 	if err != nil {
 		w.Close()
 		return err
+	}
+	if crowded || slot.shared() {
+		// sshd counts the connection as one that isn't logged in until a moment after it has said that it is.
+		free = func() {}
+		go func() {
+			client.SendRequest("keepalive@openssh.com", true, nil)
+			slot.release()
+		}()
 	}
 	keep(client, w, via)
 	return nil
@@ -169,23 +176,30 @@ func (h *hop) chain() string {
 // slots bounds how many handshakes are under way with one host, since sshd drops connections beyond MaxStartups.
 type slots struct {
 	mu  sync.Mutex
-	all map[string]chan struct{}
+	all map[string]slot
 }
 
-func (s *slots) acquire(ctx context.Context, key string, limit int) (release func(), err error) {
+type slot chan struct{}
+
+func (s slot) release() { <-s }
+
+// shared says whether another handshake with the host is under way.
+func (s slot) shared() bool { return len(s) > 1 }
+
+func (s *slots) acquire(ctx context.Context, key string, limit int) (slot, error) {
 	s.mu.Lock()
 	c := s.all[key]
 	if c == nil {
-		c = make(chan struct{}, limit)
+		c = make(slot, limit)
 		if s.all == nil {
-			s.all = map[string]chan struct{}{}
+			s.all = map[string]slot{}
 		}
 		s.all[key] = c
 	}
 	s.mu.Unlock()
 	select {
 	case c <- struct{}{}:
-		return func() { <-c }, nil
+		return c, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -72,6 +72,8 @@ func explain(h *hop, a *attempt, err error) error {
 	case hello == "":
 		return fail(transport.Refused, says("the connection is closed before a word is said"),
 			"the SSH server may have too many connections (MaxStartups) or block this address (PerSourcePenalties, fail2ban): try again later")
+	case strings.HasPrefix(hello, "Exceeded MaxStartups"):
+		return fail(transport.Refused, says("the SSH server has too many connections"), "try again later, or raise MaxStartups in its sshd_config")
 	case !strings.Contains(hello, "SSH-"):
 		return fail(transport.Protocol, says("no SSH server, but something that says %s", quoted(hello)), "check the port")
 	case isCut(err):

@@ -40,8 +40,15 @@ type keyFile struct {
 	cert *gossh.Certificate // from path-cert.pub
 	raw  []byte             // the encrypted file
 
+	asking sync.Mutex // held while a person is asked for the passphrase
 	mu     sync.Mutex
 	signer gossh.Signer // nil as long as the file is locked; always nil if only the public half is there
+}
+
+func (k *keyFile) unlocked() gossh.Signer {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.signer
 }
 
 // loadKeyFile reads an identity with its certificate. An error that is fs.ErrNotExist says there is none.
@@ -94,10 +101,10 @@ func (k *keyFile) useCertificate(text []byte) bool {
 // unlock returns the private key, asking for the passphrase where there is need to. Devices that come meanwhile wait for
 // the one answer.
 func (k *keyFile) unlock(ctx context.Context, prompt Prompt) (gossh.Signer, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.signer != nil {
-		return k.signer, nil
+	k.asking.Lock()
+	defer k.asking.Unlock()
+	if s := k.unlocked(); s != nil {
+		return s, nil
 	}
 	for range 3 {
 		pass, err := prompt.ask(ctx, fmt.Sprintf("Passphrase of the key %s: ", k.path), false)
@@ -106,7 +113,9 @@ func (k *keyFile) unlock(ctx context.Context, prompt Prompt) (gossh.Signer, erro
 		}
 		signer, err := gossh.ParsePrivateKeyWithPassphrase(k.raw, []byte(pass))
 		if err == nil {
-			k.signer, k.pub = signer, signer.PublicKey()
+			k.mu.Lock()
+			k.signer = signer
+			k.mu.Unlock()
 			return signer, nil
 		}
 	}
@@ -181,9 +190,7 @@ func (a *agentConn) close() {
 
 // signers are what a key file offers: with its certificate first, then plainly. note says what may be amiss with it.
 func (k *keyFile) signers(a *agentConn, unlock func(*keyFile) (gossh.Signer, error)) (ss []gossh.Signer, note error) {
-	k.mu.Lock()
-	base := k.signer
-	k.mu.Unlock()
+	base := k.unlocked()
 	if base == nil && k.pub != nil {
 		base = a.find(k.pub)
 		if base == nil && k.raw != nil {
@@ -193,7 +200,7 @@ func (k *keyFile) signers(a *agentConn, unlock func(*keyFile) (gossh.Signer, err
 	if base == nil && k.raw != nil {
 		var err error
 		if base, err = unlock(k); err != nil {
-			return nil, err
+			return nil, nil // unlock has noted it
 		}
 	}
 	if base == nil {

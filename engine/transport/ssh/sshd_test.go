@@ -1,7 +1,7 @@
 package ssh
 
 import (
-	"bytes"
+	"bufio"
 	"fmt"
 	"net"
 	"os"
@@ -52,37 +52,41 @@ AuthorizedKeysFile %s/authorized_keys
 LogLevel VERBOSE
 `, port, s.dir))
 	cmd := exec.Command(binary, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
-	var log bytes.Buffer
-	cmd.Stderr = &log
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var log strings.Builder
+	listening, ended := make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		lines := bufio.NewScanner(stderr)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "Server listening") {
+				close(listening)
+			}
+			fmt.Fprintln(&log, lines.Text())
+		}
+	}()
 	t.Cleanup(func() {
 		cmd.Process.Kill()
-		<-ended
+		cmd.Wait()
 		if t.Failed() {
+			<-ended
 			t.Logf("sshd: %s", log.String())
 		}
 	})
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		c, err := net.Dial("tcp", s.address)
-		if err == nil {
-			c.Close()
-			return s
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("sshd ended: %v: %s", err, log.String())
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("sshd does not listen: %v", err)
-		}
+	select {
+	case <-listening:
+	case <-ended:
+		t.Fatalf("sshd does not start: %s", log.String())
+	case <-time.After(10 * time.Second):
+		t.Fatal("sshd does not listen")
 	}
+	return s
 }
 
 func findSSHD(t testing.TB) string {
