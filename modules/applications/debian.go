@@ -3,6 +3,9 @@ package applications
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -22,6 +25,7 @@ func (debian) observe(ctx context.Context, h *host.Host, wants []Package) []modu
 		}
 		return out
 	}
+	declaredOn(h).add(wants)
 	var latest []string
 	for _, w := range wants {
 		if w.Version != nil && *w.Version == apt.Latest {
@@ -110,11 +114,16 @@ func (debian) apply(ctx context.Context, h *host.Host, wants, haves []Package) [
 		changes, index = append(changes, c), append(index, i)
 	}
 	reboot := apt.RebootPending(h)
-	for j, err := range apt.Apply(ctx, h, changes) {
+	declared := declaredOn(h)
+	declared.add(wants)
+	for j, err := range apt.Apply(ctx, h, changes, declared.installed(h)...) {
 		out[index[j]].Err = err
 	}
 	h.Forget()
 	holds(ctx, h, wants, haves, out)
+	if err := apt.Keep(ctx, h, declared.installed(h)); err != nil {
+		h.Log().Warn("packages", "error", err)
+	}
 	if now := apt.RebootPending(h); now != reboot {
 		for i := range out {
 			if out[i].Err == nil {
@@ -124,6 +133,45 @@ func (debian) apply(ctx context.Context, h *host.Host, wants, haves []Package) [
 		}
 	}
 	return out
+}
+
+// declared are all packages that a profile wants to be there, also those that nothing is to be done for.
+type declared struct {
+	mu    sync.Mutex
+	wants map[string]Package
+}
+
+func declaredOn(h *host.Host) *declared {
+	return host.Lasting(h, "declared packages", func() *declared { return &declared{wants: map[string]Package{}} })
+}
+
+func (d *declared) add(wants []Package) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range wants {
+		if w.State == "" || w.State == modules.Present {
+			d.wants[w.Name] = w
+		}
+	}
+}
+
+// installed are the packages that the declared ones are at present: they themselves, or what provides them.
+func (d *declared) installed(h *host.Host) []string {
+	db, err := apt.Read(h)
+	if err != nil {
+		return nil // who changes packages is told
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(d.wants)) {
+		if have := observe(db, d.wants[name]); have.ProvidedBy != "" {
+			names = append(names, have.ProvidedBy)
+		} else if have.State != modules.Absent {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // holds sets what is wanted, and again what a change of a held package has lifted.

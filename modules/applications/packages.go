@@ -24,8 +24,9 @@ import (
 // Purged is a package that was removed together with its configuration.
 const Purged = "purged"
 
-// Package is a package of the distribution. What it depends on is installed with it; the cache of package lists is
-// refreshed only when a package or version is wanted that it doesn't have.
+// Package is a package of the distribution. What it depends on is installed with it; the package lists are fetched anew
+// only when a package or version is wanted that they don't have. Whenever packages are changed, all that are declared are
+// marked as installed on purpose (apt-mark manual), so that autoremove leaves them.
 type Package struct {
 	// The package's name, or name:architecture for another than the device's own. A virtual package
 	// (mail-transport-agent) counts as present when an installed package provides it.
@@ -42,7 +43,7 @@ type Package struct {
 	// Install what the package recommends, too, or not. Without it, apt's own configuration decides (Debian: yes).
 	Recommends *bool `json:"recommends,omitzero" fit:"behaviour" title:"Install recommended packages"`
 	// Allow that other packages are removed because this one is removed, or conflicts with them. Without it that is
-	// refused, with their names. Essential packages are never removed.
+	// refused, with their names. Essential packages, and those that the profile declares as present, are never removed.
 	RemoveDependents bool `json:"removeDependents,omitzero" fit:"behaviour" title:"Remove dependent packages" default:"false"`
 
 	// The installed package that provides a virtual one.

@@ -188,6 +188,25 @@ func TestApt(t *testing.T) {
 		a.fails(`{"name":"libc6","state":"absent","removeDependents":true}`, "apt can't do it")
 		a.sh("dpkg -s libc6 dpkg >/dev/null")
 	})
+	a.in("declared packages stay", func(a *aptMachine) {
+		a.converges(`[{"name":"user"},{"name":"user2"},{"name":"mail-agent"}]`, create, create, create)
+		a.build("mail-base 1.0", "mail-c 1.0\nDepends: mail-base\nProvides: mail-relay")
+		a.converges(`{"name":"mail-c"}`, create)
+		r := a.Converge("packages", `[{"name":"user"},{"name":"lib","state":"absent","removeDependents":true},{"name":"mail-relay"},
+			{"name":"mail-base","state":"absent","removeDependents":true},{"name":"plain"}]`)
+		a.errors(r, "", "it would remove user, declared as present", "", "it would remove mail-c, declared as present", "")
+		a.installed("lib=1.0 mail-a=1.0 mail-base=1.0 mail-c=1.0 plain=2.0 user=1.0 user2=1.0")
+	})
+	a.in("declared packages are manual", func(a *aptMachine) {
+		a.converges(`{"name":"user"}`, create)
+		a.converges(`{"name":"lib"}`, same)
+		if got := a.sh("apt-mark showauto lib; apt-mark showauto user"); got != "lib" {
+			a.Errorf("automatic: %q", got)
+		}
+		a.converges(`[{"name":"lib"},{"name":"user","state":"absent"}]`, same, remove)
+		a.sh("apt-get -y autoremove")
+		a.installed("lib=1.0")
+	})
 	a.in("holds", func(a *aptMachine) {
 		a.converges(`[{"name":"fixed","hold":true},{"name":"plain","version":"1.0","hold":true}]`, create, create)
 		a.build("fixed 2.0", "newer 1.0\nDepends: fixed (>= 2.0)")

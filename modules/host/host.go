@@ -34,8 +34,9 @@ type Host struct {
 	log     *slog.Logger
 	secrets *strings.Replacer
 
-	mu   sync.Mutex
-	memo map[string]*memo
+	mu      sync.Mutex
+	memo    map[string]*memo
+	lasting map[string]any
 }
 
 // Option configures New.
@@ -101,6 +102,22 @@ func Memo[V any](h *Host, key string, read func() (V, error)) (V, error) {
 	})
 	v, _ := m.value.(V)
 	return v, m.err
+}
+
+// Lasting keeps a value of the resource types' own as long as h itself, which is one plan or one run: Forget leaves it. It
+// is for what isn't read from the device, such as what a profile declares.
+func Lasting[V any](h *Host, key string, first func() V) V {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v, ok := h.lasting[key].(V)
+	if !ok {
+		v = first()
+		if h.lasting == nil {
+			h.lasting = map[string]any{}
+		}
+		h.lasting[key] = v
+	}
+	return v
 }
 
 // Forget drops all that Memo holds.

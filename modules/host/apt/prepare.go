@@ -194,11 +194,13 @@ func (w *work) check(ctx context.Context, items []*item) (no, err error) {
 		}
 		return items[i]
 	}
-	var essential, others, held []string
+	var essential, kept, others, held []string
 	for _, s := range sim.Remove {
 		it := declared(s.Name)
 		if p := w.db.Find(s.Name); p != nil && p.Essential {
 			essential = append(essential, s.Name)
+		} else if (it == nil || it.Action == Install) && slices.ContainsFunc(w.keep, func(k string) bool { return sameName(k, s.Name) }) {
+			kept = append(kept, s.Name)
 		} else if p != nil && (p.Want == "deinstall" || p.Want == "purge") { // somebody wanted that before
 		} else if it == nil || it.Action == Install {
 			others = append(others, s.Name)
@@ -209,10 +211,14 @@ func (w *work) check(ctx context.Context, items []*item) (no, err error) {
 			held = append(held, s.Name)
 		}
 	}
+	slices.Sort(kept)
 	slices.Sort(others)
 	slices.Sort(held)
 	if len(essential) > 0 {
 		return fmt.Errorf("refused: it would remove %s, which the system can't do without", strings.Join(essential, ", ")), nil
+	}
+	if len(kept) > 0 {
+		return hint.New(fmt.Errorf("refused: it would remove %s, declared as present", strings.Join(kept, ", ")), "declare as absent what may go, or leave both as they are"), nil
 	}
 	if len(held) > 0 {
 		return hint.New(fmt.Errorf("refused: it would change %s, which is held", strings.Join(held, ", ")), "declare it with hold: false, or with the version that is wanted"), nil

@@ -53,6 +53,7 @@ type item struct {
 type work struct {
 	h         *host.Host
 	db        *Database
+	keep      []string // packages that nothing may remove on the way
 	refreshed bool
 	repaired  bool
 	relisted  int // times that a lock was found taken
@@ -60,13 +61,13 @@ type work struct {
 
 // Apply makes all changes in one transaction of apt's, as far as that is possible; errors match changes one by one. What
 // fails is left out, and the rest is done without it. The package lists are fetched anew at most once, and only when
-// something that is wanted isn't in them.
-func Apply(ctx context.Context, h *host.Host, changes []Change) []error {
+// something that is wanted isn't in them. What would remove a package of keep is refused, Others or not.
+func Apply(ctx context.Context, h *host.Host, changes []Change, keep ...string) []error {
 	items := make([]*item, len(changes))
 	for i, c := range changes {
 		items[i] = &item{Change: c}
 	}
-	w := &work{h: h}
+	w := &work{h: h, keep: keep}
 	if err := w.do(ctx, items); err != nil {
 		for _, it := range items {
 			if it.err == nil {
