@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/fitout-dev/fitout/engine/secret"
 	"github.com/fitout-dev/fitout/modules/registry"
 )
 
@@ -290,4 +292,36 @@ func FuzzProfile(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// closed is a file of secrets that can't be opened.
+type closed struct{ asked int }
+
+func (c *closed) Get(string) (secret.Value, error) {
+	c.asked++
+	return secret.Value{}, errors.New("secrets.age: no key to decrypt it with")
+}
+func (c *closed) Names() []string { return nil }
+
+// TestSecretsAreLazy: the file of secrets is opened for a profile that mentions one only, and told of once.
+func TestSecretsAreLazy(t *testing.T) {
+	dir := t.TempDir()
+	src := &closed{}
+	l := &Loader{Secrets: src}
+	plain := filepath.Join(dir, "plain.yaml")
+	writeFile(t, plain, []byte("groups: [a]\n"))
+	p, err := l.Load(plain)
+	if err != nil || src.asked > 0 {
+		t.Fatal(src.asked, err)
+	}
+	if again, _ := l.Load(plain); again != p {
+		t.Error("a profile is read twice")
+	}
+	using := filepath.Join(dir, "using.yaml")
+	writeFile(t, using, []byte("users:\n  - {name: a, password: \"${secrets.a}\"}\n  - {name: b, password: \"${secrets.b}${secrets.a}\"}\n"))
+	_, err = l.Load(using)
+	want := using + ":2:27: users[0].password: secrets.age: no key to decrypt it with"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
 }
