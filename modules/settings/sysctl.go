@@ -49,6 +49,15 @@ const (
 // Platforms are where the type exists.
 func (Sysctls) Platforms() []string { return []string{"linux"} }
 
+// Refs puts forwarding before all else of IPv4: a change of it resets those settings to what suits a host or a router
+// (Documentation/networking/ip-sysctl.rst).
+func (Sysctls) Refs(want Sysctl) []string {
+	if name := sysctlKey(want.Name); !strings.HasPrefix(name, "net/ipv4/") || name == "net/ipv4/ip_forward" {
+		return nil
+	}
+	return []string{"sysctl/net.ipv4.ip_forward"}
+}
+
 // Check refuses names that lead elsewhere.
 func (Sysctls) Check(want Sysctl) error {
 	for part := range strings.SplitSeq(sysctlKey(want.Name), "/") {
