@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -116,6 +117,7 @@ func (a *app) find(o *fleetOptions, args []string, loader *profile.Loader) ([]in
 			}
 			out = append(out, d)
 		}
+		loader.Secrets = a.secretsNear(o.profile)
 		return out, nil
 	}
 	if o.inventory == "" {
@@ -134,6 +136,18 @@ func (a *app) find(o *fleetOptions, args []string, loader *profile.Loader) ([]in
 		err = hint.New(fmt.Errorf("%s: no devices", o.inventory), "list some under devices:")
 	}
 	return devices, err
+}
+
+// secretsNear is where a profile without an inventory takes secrets from: the file that `fitout secret` makes, beside the
+// profile or here, and FITOUT_SECRET_NAME.
+func (a *app) secretsNear(profile string) secret.Source {
+	for _, dir := range []string{filepath.Dir(profile), "."} {
+		path := filepath.Join(dir, defaultSecrets)
+		if _, err := os.Stat(path); err == nil {
+			return secret.Env{Else: a.secrets(context.Background(), path)}
+		}
+	}
+	return secret.Env{}
 }
 
 // compiled gives a device its profile.
@@ -221,7 +235,7 @@ func (a *app) checkFile(o *fleetOptions, file string) error {
 		_, err := a.fleet(&fleetOptions{inventory: file, parallel: 1}, nil)
 		return err
 	}
-	loader := &profile.Loader{Secrets: secret.Env{}}
+	loader := &profile.Loader{Secrets: a.secretsNear(file)}
 	if o.inventory != "" {
 		inv, err := inventory.Load(o.inventory, inventory.Options{Keys: a.keys(context.Background())})
 		if err != nil {

@@ -12,18 +12,22 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// defaultSecrets is the file of secrets where no other is named.
+const defaultSecrets = "secrets.age"
+
 type secretOptions struct {
 	file       string
 	recipients []string
 }
 
 func newSecretCommand(a *app) *cobra.Command {
-	o := secretOptions{file: "secrets.age"}
+	o := secretOptions{file: defaultSecrets}
 	c := &cobra.Command{
 		Use:   "secret",
 		Short: "Keep secrets in a file that is encrypted with age",
 		Long: `Keep secrets in a file that is encrypted with age (https://age-encryption.org), for age and SSH keys. A profile uses one
-as ${secrets.NAME}; an inventory names the file: "secrets: secrets.age". FITOUT_SECRET_NAME in the environment prevails.
+as ${secrets.NAME}. An inventory names the file ("secrets: secrets.age"); without an inventory it is the secrets.age beside
+the profile, or here. FITOUT_SECRET_NAME in the environment prevails.
 
 Your own key is the one that FITOUT_IDENTITY names, or ~/.config/fitout/identity.txt, ~/.ssh/id_ed25519, ~/.ssh/id_rsa.
 Where there is none, the first ` + "`fitout secret set`" + ` makes one.`,
