@@ -13,10 +13,16 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/transport"
 	"github.com/fitout-dev/fitout/engine/transport/elevate"
+	"github.com/fitout-dev/fitout/engine/transport/local"
 	"github.com/fitout-dev/fitout/engine/transport/ssh"
 	"github.com/fitout-dev/fitout/engine/transport/transporttest"
 	"github.com/fitout-dev/fitout/integration/lab"
 	"github.com/fitout-dev/fitout/modules/hint"
+)
+
+var (
+	_ elevate.Inner = (*ssh.Transport)(nil)
+	_ elevate.Inner = (*local.Transport)(nil)
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -182,6 +188,37 @@ func TestElevation(t *testing.T) {
 			t.Errorf("with doas alone: id -u is %q", got)
 		}
 		m.Run(t, "mv /usr/bin/sudo.away /usr/bin/sudo")
+	})
+
+	t.Run("no round trip without a password", func(t *testing.T) {
+		proxy := lab.NewProxy(t, m.Addr+":22")
+		inner, err := ssh.Dial(t.Context(), ssh.Options{Address: proxy.Addr(), User: "sudonopass", IdentityFile: m.KeyFile, HostKey: m.HostKeys[0], ConfigFile: "none", HomeDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := elevate.New(inner, elevate.Options{})
+		defer e.Close()
+		// turns is how often the direction changes while a program answers to what it is sent at once.
+		turns := func(elevated bool) int {
+			least := 1000
+			for range 5 {
+				proxy.ResetStats()
+				p, err := e.Start(t.Context(), transport.Command{Line: "cat", Elevate: elevated})
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.WriteString(p.Stdin(), "hello")
+				io.ReadFull(p.Stdout(), make([]byte, 5))
+				least = min(least, proxy.Stats().Turns)
+				p.Stdin().Close()
+				io.Copy(io.Discard, p.Stdout())
+				p.Wait()
+			}
+			return least
+		}
+		if plain, elevated := turns(false), turns(true); elevated > plain {
+			t.Errorf("the direction changes %d times for an elevated program, %d for a plain one", elevated, plain)
+		}
 	})
 
 	t.Run("root needs neither", func(t *testing.T) {

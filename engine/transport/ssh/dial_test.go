@@ -445,6 +445,7 @@ func TestMaxStartups(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			output(t, tr, "true")
 			tr.Close()
 		})
 	}

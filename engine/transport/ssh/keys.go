@@ -161,6 +161,9 @@ func (a *agentConn) list() ([]gossh.Signer, error) {
 			return
 		}
 		conn, err := dialAgent(a.socket)
+		if a.socket == defaultAgent && isMissing(err) {
+			return // no agent runs, and nobody said so
+		}
 		if err != nil {
 			a.err = fmt.Errorf("the agent at %s: %w", a.socket, err)
 			return
