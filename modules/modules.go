@@ -81,7 +81,8 @@ type (
 	Notified[T any] interface {
 		Notified(ctx context.Context, h *host.Host, want T) error
 	}
-	// Referrer names further addresses ("files//etc/x.service") that come first where they are declared.
+	// Referrer names further addresses ("files//etc/x.service") that come first where they are declared. One that ends
+	// with a slash stands for all that are directly in that folder.
 	Referrer[T any] interface {
 		Refs(want T) []string
 	}

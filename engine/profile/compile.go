@@ -252,11 +252,13 @@ func (c *compilation) resolveNotify(from int, t target) ([]int, error) {
 // in. Of two that are absent the one that the other needs goes last, and nothing waits for what goes away. Where the
 // profile itself says the opposite, the profile is right.
 func (c *compilation) implied() {
-	byPath := map[string][]int{}
+	byPath, inFolder := map[string][]int{}, map[string][]int{}
 	for i, b := range c.all {
 		if b.skipped() {
 			continue
 		}
+		folder := b.res.Address[:strings.LastIndexByte(b.res.Address, '/')+1]
+		inFolder[folder] = append(inFolder[folder], i)
 		for _, f := range b.typ.Fields {
 			if text, ok := b.res.Want[f.Name].(string); ok && f.Role == modules.Key && f.Path {
 				byPath[cleanPath(text)] = append(byPath[cleanPath(text)], i)
@@ -280,6 +282,11 @@ func (c *compilation) implied() {
 		for _, ref := range b.refs {
 			if j, ok := c.index[ref]; ok {
 				imply(i, j)
+			}
+			if strings.HasSuffix(ref, "/") {
+				for _, j := range inFolder[ref] {
+					imply(i, j)
+				}
 			}
 		}
 		for _, text := range b.paths {
