@@ -24,7 +24,8 @@ type Service struct {
 	Name string `json:"name" fit:"key" title:"Name" pattern:"^[A-Za-z0-9:_.@\\\\-]+$" example:"ssh"`
 	// Whether it starts with the machine. A unit without an [Install] section can't be enabled: others start it.
 	Enabled *bool `json:"enabled,omitzero" fit:"managed" title:"Starts with the machine"`
-	// Whether it runs now.
+	// Whether it runs now. A service that doesn't tell systemd when it is ready (Type=simple) is watched for 200 ms after
+	// its start; if it ends later, the next plan shows it.
 	Running *bool `json:"running,omitzero" fit:"managed,living" title:"Runs now"`
 	// Whether it is masked: then nothing can start it, not even by hand or for another unit.
 	Masked *bool `json:"masked,omitzero" fit:"managed" title:"Masked"`
@@ -52,7 +53,7 @@ var (
 // Platforms are where the type exists.
 func (Services) Platforms() []string { return []string{"linux"} }
 
-// Refs names what usually brings a unit: its package, its file, its link.
+// Refs names what usually brings a unit: its package, its file or link, its drop-ins.
 func (Services) Refs(want Service) []string {
 	unit := unitName(want.Name)
 	base := strings.TrimSuffix(unit, path.Ext(unit))
@@ -67,7 +68,7 @@ func (Services) Refs(want Service) []string {
 	}
 	for _, u := range units {
 		for _, dir := range []string{"/etc/systemd/system/", "/usr/local/lib/systemd/system/"} {
-			refs = append(refs, "files/"+dir+u, "links/"+dir+u, "files/"+dir+u+".d/override.conf")
+			refs = append(refs, "files/"+dir+u, "links/"+dir+u, "files/"+dir+u+".d/", "links/"+dir+u+".d/")
 		}
 	}
 	if path.Ext(unit) != ".service" { // a timer or socket starts the service of its name

@@ -126,7 +126,7 @@ func TestCheck(t *testing.T) {
 
 func TestRefs(t *testing.T) {
 	refs := typ.Refs(Service{Name: "ssh"})
-	for _, want := range []string{"packages/ssh", "packages/openssh-server", "files//etc/systemd/system/ssh.service", "files//etc/systemd/system/ssh.service.d/override.conf"} {
+	for _, want := range []string{"packages/ssh", "packages/openssh-server", "files//etc/systemd/system/ssh.service", "files//etc/systemd/system/ssh.service.d/"} {
 		if !slices.Contains(refs, want) {
 			t.Errorf("%s is not among %q", want, refs)
 		}
