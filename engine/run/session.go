@@ -272,7 +272,7 @@ func words(exit transport.Exit) error {
 
 // explain finds out why the executor gave no answer.
 func (s *session) explain(err error) error {
-	exit, waitErr := s.process.Wait()
+	exit, waitErr := s.ended()
 	if te, ok := errors.AsType[*transport.Error](waitErr); ok {
 		return te
 	}
@@ -327,8 +327,34 @@ func (s *session) next(ctx context.Context) (wire.Message, error) {
 	}
 }
 
+// patient is how long a program that has said its last may take to end.
+const patient = 5 * time.Second
+
+// ended waits for the program's end, but not for ever: one that closed its output, or speaks nonsense, may live on.
+func (s *session) ended() (transport.Exit, error) {
+	type end struct {
+		exit transport.Exit
+		err  error
+	}
+	c := make(chan end, 1)
+	go func() {
+		exit, err := s.process.Wait()
+		c <- end{exit, err}
+	}()
+	t := time.NewTimer(patient)
+	defer t.Stop()
+	select {
+	case e := <-c:
+		return e.exit, e.err
+	case <-t.C:
+		s.process.Kill()
+		return transport.Exit{}, nil
+	}
+}
+
+// lost says why the conversation ended.
 func (s *session) lost() error {
-	exit, err := s.process.Wait()
+	exit, err := s.ended()
 	if te, ok := errors.AsType[*transport.Error](err); ok {
 		return te
 	}
