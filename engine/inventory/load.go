@@ -102,15 +102,12 @@ func (l *loader) secrets(root *expression.Value) secret.Source {
 func (l *loader) names(root *expression.Value, secrets secret.Source) {
 	names := expression.Names{Secrets: secrets, Env: l.options.Env}
 	root.Programs(func(_ *expression.Program, r expression.Ref, fault func(string, string) error) {
-		msg, hint := "", ""
-		switch r.Root {
-		case "secrets", "env":
-			msg, hint = names.Take(r)
-		default:
-			msg, hint = fmt.Sprintf("an inventory knows no %s", r.Root), "write ${secrets.NAME} or ${env.NAME}"
+		f := &expression.Fault{Msg: "an inventory knows no " + r.Root, Hint: "write ${secrets.NAME} or ${env.NAME}"}
+		if r.Root == "secrets" || r.Root == "env" {
+			f = names.Take(r)
 		}
-		if msg != "" {
-			l.fault(fault(msg, hint))
+		if f != nil && f.Msg != "" {
+			l.fault(fault(f.Msg, f.Hint))
 		}
 	})
 	l.scope = expression.NewScope(nil, false, names.SecretTexts, names.EnvTexts, false)

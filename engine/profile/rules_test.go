@@ -320,7 +320,7 @@ func TestSecretsAreLazy(t *testing.T) {
 	using := filepath.Join(dir, "using.yaml")
 	writeFile(t, using, []byte("users:\n  - {name: a, password: \"${secrets.a}\"}\n  - {name: b, password: \"${secrets.b}${secrets.a}\"}\n"))
 	_, err = l.Load(using)
-	want := using + ":2:27: users[0].password: secrets.age: no key to decrypt it with"
+	want := using + ":2:28: users[0].password: secrets.age: no key to decrypt it with"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

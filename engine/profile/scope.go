@@ -143,8 +143,10 @@ func (p *Profile) checkNames() error {
 	check := func(v *expression.Value, item bool) (ok bool) {
 		ok = true
 		v.Programs(func(_ *expression.Program, r expression.Ref, fault func(string, string) error) {
-			if msg, hint := p.checkName(r, known, item); msg != "" {
-				faults, ok = multierror.Append(faults, fault(msg, hint)), false
+			f := p.checkName(r, known, item)
+			ok = ok && f == nil
+			if f != nil && f.Msg != "" {
+				faults = multierror.Append(faults, fault(f.Msg, f.Hint))
 			}
 		})
 		return ok
@@ -188,25 +190,25 @@ func (p *Profile) template(v *expression.Value) (*template, error) {
 	return p.loader.template(v, fmt.Sprint(name))
 }
 
-func (p *Profile) checkName(r expression.Ref, known []string, item bool) (msg, hint string) {
+func (p *Profile) checkName(r expression.Ref, known []string, item bool) *expression.Fault {
 	switch r.Root {
 	case "vars":
 		if r.Name != "" && !r.Optional && !slices.Contains(known, r.Name) {
-			return fmt.Sprintf("unknown variable %q", r.Name), didYouMean(r.Name, known,
-				"define it under variables, or check the profile together with the inventory that does")
+			return &expression.Fault{Msg: fmt.Sprintf("unknown variable %q", r.Name), Hint: didYouMean(r.Name, known,
+				"define it under variables, or check the profile together with the inventory that does")}
 		}
 	case "device":
 		all := slices.Concat(expression.Inventory, expression.Facts)
 		if r.Name != "" && !slices.Contains(all, r.Name) {
-			return fmt.Sprintf("unknown property %q of a device", r.Name), didYouMean(r.Name, all,
-				"other facts are under device.facts")
+			return &expression.Fault{Msg: fmt.Sprintf("unknown property %q of a device", r.Name), Hint: didYouMean(r.Name, all,
+				"other facts are under device.facts")}
 		}
 	case "item":
 		if !item {
-			return "item is known in an entry with forEach only", ""
+			return &expression.Fault{Msg: "item is known in an entry with forEach only"}
 		}
 	case "env", "secrets":
 		return p.taken.Take(r)
 	}
-	return "", ""
+	return nil
 }

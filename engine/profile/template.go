@@ -96,18 +96,18 @@ func (t *template) problem(err error) error {
 func (t *template) check(p *Profile, known []string, item bool) error {
 	var faults *multierror.Error
 	for _, m := range t.refs {
-		msg, hint := "", ""
+		var f *expression.Fault
 		switch {
 		case !slices.Contains(expression.Roots, m.Root):
-			msg, hint = fmt.Sprintf("unknown name %q", "."+m.Root), didYouMean(m.Root, expression.Roots,
-				"a template knows .device, .vars, .secrets, .env and .item")
+			f = &expression.Fault{Msg: fmt.Sprintf("unknown name %q", "."+m.Root), Hint: didYouMean(m.Root, expression.Roots,
+				"a template knows .device, .vars, .secrets, .env and .item")}
 		case m.Name == "" && (m.Root == "secrets" || m.Root == "env"):
-			msg, hint = m.Root+" needs a name that is written out", "write ."+m.Root+".NAME"
+			f = &expression.Fault{Msg: m.Root + " needs a name that is written out", Hint: "write ." + m.Root + ".NAME"}
 		default:
-			msg, hint = p.checkName(m.Ref, known, item)
+			f = p.checkName(m.Ref, known, item)
 		}
-		if msg != "" && m.root { // elsewhere the dot may be anything
-			faults = multierror.Append(faults, m.problem(t, msg, hint))
+		if f != nil && f.Msg != "" && m.root { // elsewhere the dot may be anything
+			faults = multierror.Append(faults, m.problem(t, f.Msg, f.Hint))
 		}
 	}
 	return faults.ErrorOrNil()

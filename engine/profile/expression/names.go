@@ -19,8 +19,12 @@ type Names struct {
 	failed                map[string]bool
 }
 
-// Take takes what r mentions. msg says what is wrong, or is "". A source that can't be read is reported once.
-func (n *Names) Take(r Ref) (msg, remedy string) {
+// Fault is what is wrong with a name. Msg is "" where the same was said before: a source that can't be read is reported
+// once.
+type Fault struct{ Msg, Hint string }
+
+// Take takes what r mentions, or says what is wrong.
+func (n *Names) Take(r Ref) *Fault {
 	if n.SecretTexts == nil {
 		n.SecretTexts, n.EnvTexts, n.failed = map[string]any{}, map[string]any{}, map[string]bool{}
 	}
@@ -32,12 +36,12 @@ func (n *Names) Take(r Ref) (msg, remedy string) {
 		if text, ok := lookup(r.Name); ok {
 			n.EnvTexts[r.Name] = text
 		} else if !r.Optional {
-			return fmt.Sprintf("environment variable %q is not set", r.Name), "set it, or give another value with ??"
+			return &Fault{fmt.Sprintf("environment variable %q is not set", r.Name), "set it, or give another value with ??"}
 		}
-		return "", ""
+		return nil
 	}
 	if _, have := n.SecretTexts[r.Name]; have {
-		return "", ""
+		return nil
 	}
 	src := n.Secrets
 	if src == nil {
@@ -47,16 +51,15 @@ func (n *Names) Take(r Ref) (msg, remedy string) {
 	switch {
 	case err == nil:
 		n.SecretTexts[r.Name] = v.Reveal()
+		return nil
 	case errors.Is(err, secret.ErrUnknown):
-		if !r.Optional {
-			return fmt.Sprintf("unknown secret %q", r.Name), hint.Of(err)
+		if r.Optional {
+			return nil
 		}
-	default:
-		n.SecretTexts[r.Name] = "" // the load has failed; this keeps it from complaining about the same again
-		if !n.failed[err.Error()] {
-			n.failed[err.Error()] = true
-			return err.Error(), hint.Of(err)
-		}
+		return &Fault{fmt.Sprintf("unknown secret %q", r.Name), hint.Of(err)}
+	case n.failed[err.Error()]:
+		return &Fault{}
 	}
-	return "", ""
+	n.failed[err.Error()] = true
+	return &Fault{err.Error(), hint.Of(err)}
 }
