@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/pem"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/fitout-dev/fitout/engine/plan"
 	"github.com/fitout-dev/fitout/engine/profile"
 	"github.com/fitout-dev/fitout/engine/transport"
 	"github.com/fitout-dev/fitout/engine/transport/ssh"
@@ -111,5 +115,172 @@ groups:
 	res = r.Apply(context.Background(), []Device{d}, nil)[0]
 	if res.Status != Converged || res.Err != nil {
 		t.Fatalf("again: %s %v %+v", res.Status, res.Err, res.Plan)
+	}
+}
+
+const twoFiles = `profile: two
+files:
+  - {path: /etc/a, content: "a\n"}
+  - {path: /etc/b, content: "b\n", after: [files//etc/a]}
+`
+
+func profileFile(t *testing.T, text string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), "site.yaml")
+	write(t, p, text)
+	return p
+}
+
+func exists(t *testing.T, path string) bool {
+	t.Helper()
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func TestDecliningChangesNothing(t *testing.T) {
+	d, root := folderDevice(t, "lt-1", profileFile(t, twoFiles))
+	shown := false
+	res := (&Runner{}).Apply(context.Background(), []Device{d}, func(rs []Result) bool {
+		shown = rs[0].Plan.Count().Create == 2
+		return false
+	})[0]
+	if !shown {
+		t.Error("the plan was not shown before asking")
+	}
+	if res.Status == Changed || exists(t, filepath.Join(root, "etc/a")) {
+		t.Errorf("declined, and yet: %s", res.Status)
+	}
+}
+
+func TestADeviceThatDriftsWhileSomebodyThinksIsRefused(t *testing.T) {
+	d, root := folderDevice(t, "lt-1", profileFile(t, twoFiles))
+	res := (&Runner{}).Apply(context.Background(), []Device{d}, func([]Result) bool {
+		write(t, filepath.Join(root, "etc/b"), "somebody else's\n")
+		return true
+	})[0]
+	if res.Status != Failed || !res.Drifted || !strings.Contains(res.Err.Error(), "files//etc/b") {
+		t.Fatalf("%s %v", res.Status, res.Err)
+	}
+	if exists(t, filepath.Join(root, "etc/a")) {
+		t.Error("something was changed before the drift was noticed")
+	}
+}
+
+func TestAPlanIsAppliedAsItStands(t *testing.T) {
+	file := profileFile(t, twoFiles)
+	d, root := folderDevice(t, "lt-1", file)
+	saved := &plan.Plan{Devices: []plan.Device{*(&Runner{}).Plan(context.Background(), []Device{d})[0].Plan}}
+
+	write(t, filepath.Join(root, "etc/a"), "drifted\n")
+	if res := (&Runner{Expected: saved}).Apply(context.Background(), []Device{d}, nil)[0]; !res.Drifted || exists(t, filepath.Join(root, "etc/b")) {
+		t.Errorf("drift was not refused: %s %v", res.Status, res.Err)
+	}
+	if err := os.Remove(filepath.Join(root, "etc/a")); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := folderDevice(t, "lt-1", profileFile(t, strings.Replace(twoFiles, `"a\n"`, `"other\n"`, 1)))
+	other.Dial, other.Target = d.Dial, d.Target
+	if res := (&Runner{Expected: saved}).Apply(context.Background(), []Device{other}, nil)[0]; !res.Drifted || exists(t, filepath.Join(root, "etc/a")) {
+		t.Errorf("a changed profile was not refused: %s %v", res.Status, res.Err)
+	}
+	if res := (&Runner{Expected: saved}).Apply(context.Background(), []Device{d}, nil)[0]; res.Status != Changed {
+		t.Errorf("the plan that holds was refused: %s %v", res.Status, res.Err)
+	}
+}
+
+func TestOnlyAndSkip(t *testing.T) {
+	for _, c := range []struct {
+		only, skip []string
+		a, b       bool
+	}{
+		{[]string{"files//etc/b"}, nil, false, true},
+		{[]string{"files"}, []string{"files//etc/b"}, true, false},
+	} {
+		d, root := folderDevice(t, "lt-1", profileFile(t, twoFiles))
+		res := (&Runner{Only: c.only, Skip: c.skip}).Apply(context.Background(), []Device{d}, nil)[0]
+		if res.Status != Changed || exists(t, filepath.Join(root, "etc/a")) != c.a || exists(t, filepath.Join(root, "etc/b")) != c.b {
+			t.Errorf("only %v, skip %v: %s %v", c.only, c.skip, res.Status, res.Err)
+		}
+	}
+	d, _ := folderDevice(t, "lt-1", profileFile(t, twoFiles))
+	if res := (&Runner{Only: []string{"file"}}).Plan(context.Background(), []Device{d})[0]; res.Status != Failed {
+		t.Errorf("a misspelt --only was accepted: %s", res.Status)
+	}
+}
+
+// TestWhatFailsTakesAlongWhatHangsOnItAlone: the rest goes on, and the result names the place in the profile.
+func TestWhatFailsTakesAlongWhatHangsOnItAlone(t *testing.T) {
+	d, root := folderDevice(t, "lt-1", profileFile(t, `profile: broken
+files:
+  - {path: /etc/passwd/x, content: "can't be\n"}
+  - {path: /etc/after, content: "x\n", after: ["files//etc/passwd/x"]}
+  - {path: /etc/beside, content: "y\n"}
+`))
+	res := (&Runner{}).Apply(context.Background(), []Device{d}, nil)[0]
+	if res.Status != Failed || res.Counts.Failed != 1 || res.Counts.Skipped != 1 || res.Counts.Changed != 1 {
+		t.Fatalf("%s %+v %v", res.Status, res.Counts, res.Err)
+	}
+	if !strings.Contains(res.Err.Error(), "site.yaml:3:5: files//etc/passwd/x: ") {
+		t.Errorf("the error names no place: %v", res.Err)
+	}
+	if exists(t, filepath.Join(root, "etc/after")) || !exists(t, filepath.Join(root, "etc/beside")) {
+		t.Error("the wrong files are there")
+	}
+}
+
+// hanging is a transport whose programs never say anything.
+type hanging struct{}
+
+func (hanging) Start(ctx context.Context, _ transport.Command) (transport.Process, error) {
+	r, w := io.Pipe()
+	context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
+	return &silent{r, w}, nil
+}
+func (hanging) Close() error { return nil }
+
+type silent struct {
+	r *io.PipeReader
+	w *io.PipeWriter
+}
+
+func (s *silent) Stdin() io.WriteCloser         { return nopCloser{io.Discard} }
+func (s *silent) Stdout() io.Reader             { return s.r }
+func (s *silent) Wait() (transport.Exit, error) { return transport.Exit{}, nil }
+func (s *silent) Kill() error                   { return s.w.Close() }
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+func TestADeviceThatNeverAnswersIsGivenUp(t *testing.T) {
+	defer func(d time.Duration) { hello = d }(hello)
+	hello = 50 * time.Millisecond
+	d, _ := folderDevice(t, "bad", profileFile(t, twoFiles))
+	d.Dial = func(context.Context) (transport.Transport, error) { return hanging{}, nil }
+	if res := (&Runner{}).Plan(context.Background(), []Device{d})[0]; res.Status != Unreachable {
+		t.Errorf("%s %v", res.Status, res.Err)
+	}
+}
+
+// TestADeviceThatHangsDelaysNobody has one slot and a device that holds it for ever.
+func TestADeviceThatHangsDelaysNobody(t *testing.T) {
+	good, _ := folderDevice(t, "good", profileFile(t, twoFiles))
+	bad := good
+	bad.Name = "bad"
+	bad.Dial = func(context.Context) (transport.Transport, error) { return hanging{}, nil }
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := map[string]Status{}
+	r := &Runner{Parallel: 1, Report: func(e Event) {
+		if e.Result != nil {
+			done[e.Device] = e.Result.Status
+			if e.Device == "good" {
+				cancel() // the other one would wait for ever
+			}
+		}
+	}}
+	r.Apply(ctx, []Device{bad, good}, nil)
+	if done["good"] != Changed {
+		t.Errorf("the good device ended as %s", done["good"])
 	}
 }

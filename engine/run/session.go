@@ -129,6 +129,9 @@ func orSlash(s string) string {
 	return s
 }
 
+// hello is how long the executor may take to answer, once logged in.
+var hello = time.Minute
+
 func start(ctx context.Context, t transport.Transport, target Target, e *bundle.Executor) (*session, error) {
 	p, err := t.Start(ctx, transport.Command{Line: shell(startScript(target, e)), Elevate: target.Elevate})
 	if err != nil {
@@ -144,7 +147,12 @@ func start(ctx context.Context, t transport.Transport, target Target, e *bundle.
 		m.os, m.arch = platform(words[1], words[2])
 		return m
 	}
+	late := time.AfterFunc(hello, func() { p.Kill() })
 	m, err := s.conn.Receive()
+	if !late.Stop() {
+		return nil, hint.New(&transport.Error{Kind: transport.TimedOut, Err: fmt.Errorf("logged in, but the executor said nothing for %s", hello)},
+			"is the device very busy, or does its login shell wait for something?")
+	}
 	switch {
 	case err != nil:
 		defer p.Kill()
@@ -367,14 +375,16 @@ func (s *session) lost() error {
 	return &transport.Error{Kind: transport.Lost, Err: errors.New(why)}
 }
 
-// close ends the conversation: an idle executor ends by itself then, and one with a run finishes it alone.
-func (s *session) close() {
+// close ends the conversation, and calls ended once the executor has ended: an idle one does by itself, and one with a run
+// finishes it alone.
+func (s *session) close(ended func()) {
 	if s.closed.Swap(true) {
 		return
 	}
-	s.process.Stdin().Close()
 	go func() {
+		s.process.Stdin().Close()
 		for range s.in { // let the reader end
 		}
+		ended()
 	}()
 }

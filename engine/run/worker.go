@@ -101,15 +101,24 @@ func (w *worker) connect(ctx context.Context) error {
 	return nil
 }
 
+// farewell is how long an executor may take to end by itself before its connection is closed.
+const farewell = 5 * time.Second
+
+// hangUp ends the conversation and waits for nothing: an executor that has nothing to do ends when its input does.
+// Closing the connection would kill it, and that costs the device another program and us a round trip.
 func (w *worker) hangUp() {
 	w.mu.Lock()
 	s, t := w.session, w.transport
 	w.session, w.transport = nil, nil
 	w.mu.Unlock()
-	if s != nil {
-		s.close()
-	}
-	if t != nil {
+	switch {
+	case s != nil:
+		late := time.AfterFunc(farewell, func() { t.Close() })
+		s.close(func() {
+			late.Stop()
+			t.Close()
+		})
+	case t != nil:
 		t.Close()
 	}
 }
