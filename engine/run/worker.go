@@ -106,7 +106,9 @@ const farewell = 5 * time.Second
 
 // hangUp ends the conversation and waits for nothing: an executor that has nothing to do ends when its input does.
 // Closing the connection would kill it, and that costs the device another program and us a round trip.
+// hangUp ends the session, and forgets what it takes to go on: a fleet may be large.
 func (w *worker) hangUp() {
+	w.compiled, w.resources, w.observed = nil, nil, nil
 	w.mu.Lock()
 	s, t := w.session, w.transport
 	w.session, w.transport = nil, nil
