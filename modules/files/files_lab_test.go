@@ -1,40 +1,19 @@
 package files_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/fitout-dev/fitout/integration/lab"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/files"
-	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/fitout-dev/fitout/modules/moduletest"
 )
 
 func TestMain(m *testing.M) {
-	moduletest.Main(m, modules.Define("directories", files.Directories{}), modules.Define("files", filesWithStore{}),
+	moduletest.Main(m, modules.Define("directories", files.Directories{}), modules.Define("files", files.Files{}),
 		modules.Define("lines", files.Lines{}), modules.Define("links", files.Links{}))
-}
-
-// filesWithStore is the type files on a machine, where a folder stands in for the content store.
-type filesWithStore struct{ files.Files }
-
-const store = "/var/tmp/contents"
-
-type folder string
-
-func (f folder) OpenBlob(hash string) (io.ReadCloser, error) {
-	return os.Open(filepath.Join(string(f), hash))
-}
-
-func (s filesWithStore) Apply(ctx context.Context, _ *host.Host, want, have files.File) (modules.Outcome, error) {
-	return s.Files.Apply(ctx, host.New("/", host.WithBlobs(folder(store))), want, have)
 }
 
 // What is declared, asked of the machine's own tools; the second machine's are busybox's.
@@ -55,14 +34,7 @@ func TestOnMachine(t *testing.T) {
 }
 
 func onMachine(t *testing.T, m *lab.Machine, d *moduletest.Device) {
-	content := func(text string) string {
-		t.Helper()
-		b, err := host.BlobOf(strings.NewReader(text))
-		lab.Must(t, err)
-		lab.Must(t, os.MkdirAll(filepath.Join(m.Root(), store), 0o755))
-		lab.Must(t, os.WriteFile(filepath.Join(m.Root(), store, b.Hash), []byte(text), 0o644))
-		return fmt.Sprintf(`"content": {"hash": %q, "size": %d}`, b.Hash, b.Size)
-	}
+	content := func(text string) string { t.Helper(); return `"content": ` + d.Content(text) }
 	// ops of what was to be done; afterwards nothing is, and nothing was when asked again.
 	converged := func(typ, want string, ops ...modules.Op) {
 		t.Helper()

@@ -1,9 +1,13 @@
 package moduletest
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +25,7 @@ import (
 const (
 	onMachine = "FITOUT_TEST_REQUEST" // a file; set where the test's program runs on a machine
 	program   = "/usr/local/lib/fitout-module.test"
+	contents  = "/var/tmp/fitout-contents" // the machine's content store
 )
 
 // Main runs a package's tests or, on a machine, what the tests ask for there. A package whose types are tested on
@@ -40,21 +45,74 @@ func Main(m *testing.M, types ...*modules.Type) {
 
 // Device is a lab machine on which resource types run as they do in the executor: natively, on its root.
 type Device struct {
-	t    testing.TB
-	M    *lab.Machine
-	root string
+	t testing.TB
+	M *lab.Machine
 }
 
 // OnMachine puts the current package's tests, built without cgo, on a machine.
 func OnMachine(t testing.TB, m *lab.Machine) *Device {
 	t.Helper()
-	d := &Device{t: t, M: m, root: m.Root()}
-	build := exec.Command("go", "test", "-c", "-o", filepath.Join(d.root, program), ".")
+	d := &Device{t, m}
+	built := filepath.Join(t.TempDir(), "module.test")
+	build := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", built, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the tests for %s: %v\n%s", m.Name, err, out)
 	}
+	f, err := os.Open(built)
+	must(t, err)
+	defer f.Close()
+	must(t, d.put(program, f, 0o755))
 	return d
+}
+
+// put writes a file of the machine's, and makes its folder: into a container's tree, or over ssh.
+func (d *Device) put(name string, content io.Reader, mode os.FileMode) error {
+	if d.M.Kind != lab.QEMU {
+		name = filepath.Join(d.M.Root(), name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, content)
+		return errors.Join(err, f.Close())
+	}
+	client, err := d.M.Dial(d.t.Context())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		return err
+	}
+	session.Stdin = content
+	out, err := session.CombinedOutput(fmt.Sprintf("mkdir -p %s && cat >%s && chmod %o %s", filepath.Dir(name), name, mode, name))
+	if err != nil {
+		return fmt.Errorf("put %s on %s: %w: %s", name, d.M.Name, err, out)
+	}
+	return nil
+}
+
+// Content puts a file's content into the machine's content store and returns what declares it, in JSON.
+func (d *Device) Content(text string) string {
+	d.t.Helper()
+	b, err := host.BlobOf(strings.NewReader(text))
+	must(d.t, err)
+	must(d.t, d.put(contents+"/"+b.Hash, strings.NewReader(text), 0o644))
+	j, err := json.Marshal(b)
+	must(d.t, err)
+	return string(j)
+}
+
+// folder is a content store.
+type folder string
+
+func (f folder) OpenBlob(hash string) (io.ReadCloser, error) {
+	return os.Open(filepath.Join(string(f), hash))
 }
 
 // Report is what became of one resource.
@@ -113,18 +171,11 @@ func (d *Device) try(r request) ([]Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Join(d.root, "var/tmp"), "fitout-request-")
-	if err != nil {
+	name := "/var/tmp/fitout-request-" + rand.Text()
+	if err := d.put(name, bytes.NewReader(b), 0o600); err != nil {
 		return nil, err
 	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(b); err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	out, err := d.M.Exec(d.t.Context(), "cd /; "+onMachine+"=/var/tmp/"+filepath.Base(f.Name())+" "+program)
+	out, err := d.M.Exec(d.t.Context(), "cd /; "+onMachine+"="+name+" "+program)
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
@@ -140,6 +191,9 @@ func serve(file string, types []*modules.Type) error {
 	var r request
 	b, err := os.ReadFile(file)
 	if err != nil {
+		return err
+	}
+	if err := os.Remove(file); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
@@ -167,7 +221,7 @@ func serve(file string, types []*modules.Type) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.Timeout)
 	defer cancel()
-	return json.NewEncoder(os.Stdout).Encode(converge(ctx, host.New("/"), typ, wants, r.Plan))
+	return json.NewEncoder(os.Stdout).Encode(converge(ctx, host.New("/", host.WithBlobs(folder(contents))), typ, wants, r.Plan))
 }
 
 func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any, planOnly bool) []Report {
@@ -218,4 +272,4 @@ func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any,
 }
 
 // In is d for a subtest.
-func (d *Device) In(t testing.TB) *Device { return &Device{t: t, M: d.M, root: d.root} }
+func (d *Device) In(t testing.TB) *Device { return &Device{t, d.M} }
