@@ -2,7 +2,6 @@ package executor
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -165,57 +164,4 @@ func TestFinishedWithNobodyListening(t *testing.T) {
 	}
 }
 
-// 200 MB pass through a device that has little memory.
-func TestMemoryOfALargeFile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("200 MB")
-	}
-	d := newDevice(t)
-	const size = 200 << 20
-	b, err := host.BlobOf(io.LimitReader(&noise{}, size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, _ := json.Marshal(b)
-	r := resource("files", "/etc/image", `"content":`+string(content))
-	c, cmd := spawn(t, d)
-	if o := c.observe(nil, r); len(o.Missing) != 1 {
-		t.Fatalf("observed %+v", o)
-	}
-	if err := c.conn.SendBlob(wire.Blob{Hash: b.Hash, Size: b.Size}, io.LimitReader(&noise{}, size)); err != nil {
-		t.Fatal(err)
-	}
-	if got := resolved(c.run(doc("r1", r))); got != "files//etc/image changed" {
-		t.Errorf("resolved %s", got)
-	}
-	status, err := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/status")
-	if err != nil {
-		t.Skip("no /proc: ", err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			t.Logf("at most %s", strings.TrimSpace(kb))
-			if n := atoi(strings.Fields(kb)[0]); n > 60<<10 {
-				t.Errorf("the executor took %d MB", n>>10)
-			}
-		}
-	}
-}
-
-// noise can't be compressed.
-type noise struct{ x uint64 }
-
-func (n *noise) Read(p []byte) (int, error) {
-	for i := range p {
-		n.x = n.x*6364136223846793005 + 1442695040888963407
-		p[i] = byte(n.x >> 56)
-	}
-	return len(p), nil
-}
-
 func itoa(n int) string { return strconv.Itoa(n) }
-
-func atoi(s string) int {
-	n, _ := strconv.Atoi(s)
-	return n
-}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/fitout-dev/fitout/engine/executor"
 )
@@ -19,6 +20,9 @@ func main() {
 		os.Exit(1)
 	}
 	outliveListener()
+	// It lives for a moment as a rule: collecting garbage would cost half of that. The limit bounds it on small devices.
+	debug.SetGCPercent(800)
+	debug.SetMemoryLimit(40 << 20)
 	if err := executor.Serve(context.Background(), os.Stdin, os.Stdout, executor.Options{Root: *root, Dir: *dir}); err != nil {
 		fmt.Fprintln(os.Stderr, "executor:", err)
 		os.Exit(1)

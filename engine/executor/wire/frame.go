@@ -29,7 +29,7 @@ const (
 	// maxJunk is how much may come before Magic.
 	maxJunk = 1 << 20
 	// Small payloads aren't worth a compressor's time.
-	minCompress = 1024
+	minCompress = 4096
 	blobPiece   = 256 << 10
 )
 
