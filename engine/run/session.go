@@ -198,11 +198,11 @@ func push(ctx context.Context, t transport.Transport, target Target, e *bundle.E
 	var random [12]byte
 	rand.Read(random[:])
 	id := hex.EncodeToString(random[:])
-	source, uploaded := "-", false
+	source, sent, uploaded := "-", "", false
 	if up, ok := t.(transport.Uploader); ok {
-		path := "/tmp/fitout-" + id + ".gz"
-		if err := up.Upload(ctx, path, z); err == nil {
-			source, uploaded = path, true
+		sent = "/tmp/fitout-" + id + ".gz"
+		if err := up.Upload(ctx, sent, z); err == nil {
+			source, uploaded = sent, true
 		} else if te, ok := errors.AsType[*transport.Error](err); ok && te.Kind == transport.Lost || ctx.Err() != nil {
 			return err
 		} else if z, err = e.Open(); err != nil { // no file channel, or no room in /tmp: stream it
@@ -215,30 +215,27 @@ func push(ctx context.Context, t transport.Transport, target Target, e *bundle.E
 	if !target.Privileged && !target.Elevate {
 		mode = "700"
 	}
-	script := fmt.Sprintf(`%s; set -e; umask 022; t=$d/bin/.new-%s; r=$d/bin/%s; mkdir -p "$d/bin"; chmod %s "$d" "$d/bin"; mkdir "$t"; trap "rm -rf \"$t\"" EXIT
-gzip -dc %s >"$t/executor"
+	script := fmt.Sprintf(`%s; set -e; umask 022; t=$d/bin/.new-%s; r=$d/bin/%s; trap "rm -rf \"$t\" %s" EXIT
+mkdir -p "$d/bin"; chmod %s "$d" "$d/bin"; mkdir "$t"; gzip -dc %s >"$t/executor"
 h=$( (sha256sum "$t/executor" || shasum -a 256 "$t/executor" || openssl dgst -r -sha256 "$t/executor") 2>/dev/null ); h=${h%%%% *}
 if [ "${h#\\}" != %s ]; then echo "it arrived damaged: its hash is ${h:-unknown}" >&2; exit 65; fi
-chmod 755 "$t/executor"; chmod %s "$t"; rm -rf "$r"; mv "$t" "$r"; echo %s`,
-		target.folder(), id, e.Hash, mode, source, e.Hash, mode, installedLine)
-	if uploaded {
-		script = strings.Replace(script, `trap "rm -rf \"$t\"" EXIT`, `trap "rm -rf \"$t\" `+source+`" EXIT`, 1)
-	}
+chmod 755 "$t/executor"; chmod %s "$t"; rm -rf "$r"; mv "$t" "$r"; echo; echo %s`,
+		target.folder(), id, e.Hash, sent, mode, source, e.Hash, mode, installedLine)
 	p, err := t.Start(ctx, transport.Command{Line: shell(script), Elevate: target.Elevate})
 	if err != nil {
 		return err
 	}
-	sent := make(chan error, 1)
+	streamed := make(chan error, 1)
 	go func() {
 		var err error
 		if !uploaded {
 			_, err = io.Copy(p.Stdin(), z)
 		}
-		sent <- errors.Join(err, p.Stdin().Close())
+		streamed <- errors.Join(err, p.Stdin().Close())
 	}()
 	out, readErr := io.ReadAll(io.LimitReader(p.Stdout(), 1<<20))
 	exit, err := p.Wait()
-	sendErr := <-sent
+	sendErr := <-streamed
 	if strings.Contains("\n"+string(out), "\n"+installedLine) {
 		return nil
 	}
