@@ -59,6 +59,7 @@ type app struct {
 
 // Main runs the command and returns its exit status.
 func Main() int {
+	collectLater()
 	return Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
