@@ -10,7 +10,6 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules"
-	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
@@ -24,7 +23,7 @@ const (
 func (f *found) report(h *host.Host, it *item) wire.Observation {
 	o := wire.Observation{Address: it.Address, Op: f.op, Reason: h.Scrub(f.reason)}
 	if f.err != nil {
-		o.Op, o.Error, o.Hint = "", h.Scrub(f.err.Error()), h.Scrub(hint.Of(f.err))
+		o.Op, o.Error, o.Hint = "", h.Scrub(f.err.Error()), h.Scrub(remedy(f.err))
 		return o
 	}
 	if f.have != nil {

@@ -284,7 +284,7 @@ func jsonText(v any) string {
 }
 
 func (r *run) fail(e *wire.Event, err error) {
-	e.Status, e.Error, e.Hint = wire.FailedStatus, r.host.Scrub(err.Error()), r.host.Scrub(hint.Of(err))
+	e.Status, e.Error, e.Hint = wire.FailedStatus, r.host.Scrub(err.Error()), r.host.Scrub(remedy(err))
 	if errors.Is(err, host.ErrNeedsSystem) {
 		e.Status, e.Op, e.Reason, e.Error = wire.Skipped, modules.Skip, host.ErrNeedsSystem.Error(), ""
 	}

@@ -188,7 +188,7 @@ func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.Wait
 		return
 	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
-		s.fail(wire.Failed{Error: err.Error()})
+		s.fail(wire.Failed{Error: "keep a run on the device: " + err.Error(), Hint: remedy(err)})
 		return
 	}
 	l, other, err := acquire(s.Dir, doc.Holder)
@@ -197,13 +197,13 @@ func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.Wait
 		return
 	}
 	if err != nil {
-		s.fail(wire.Failed{Error: "lock: " + err.Error()})
+		s.fail(wire.Failed{Error: "lock the device: " + err.Error(), Hint: remedy(err)})
 		return
 	}
 	log, err := newEventLog(s.Dir, doc.ID)
 	if err != nil {
 		l.release()
-		s.fail(wire.Failed{Error: "keep events: " + err.Error()})
+		s.fail(wire.Failed{Error: "keep the run's events: " + err.Error(), Hint: remedy(err)})
 		return
 	}
 	ctx, stop := context.WithCancelCause(ctx)

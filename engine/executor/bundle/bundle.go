@@ -90,22 +90,45 @@ func For(ctx context.Context, goos, arch string) (*Executor, error) {
 func built(ctx context.Context, goos, arch string) (*Executor, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return nil, err
+		return nil, hint.New(fmt.Errorf("no place to keep executors: %w", err), "set HOME or XDG_CACHE_HOME")
 	}
-	id, err := buildID()
+	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(cache, "fitout", "executors")
-	base := filepath.Join(dir, goos+"-"+arch+"-"+id)
-	e := &Executor{open: func() (io.ReadCloser, error) { return os.Open(base + ".gz") }}
-	if load(base, e) {
-		return e, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	id, err := buildID(exe)
+	if err != nil {
 		return nil, err
 	}
-	bin, err := build(ctx, goos, arch)
+	c := cached{filepath.Join(cache, "fitout", "executors", goos+"-"+arch+"-"+id), goos, arch}
+	e, ok := c.load()
+	if !ok {
+		if e, err = c.make(ctx); err != nil {
+			return nil, err
+		}
+		forgetOld(filepath.Dir(c.base), goos+"-"+arch)
+	}
+	e.open = func() (io.ReadCloser, error) { return c.open(e) }
+	return e, nil
+}
+
+// cached is an executor in the user's cache: base.gz, and base.json that describes it.
+type cached struct{ base, goos, arch string }
+
+func (c cached) load() (*Executor, bool) {
+	b, err := os.ReadFile(c.base + ".json")
+	var ix index
+	if err != nil || json.Unmarshal(b, &ix) != nil || len(ix.Hash) != 64 || ix.Size <= 0 {
+		return nil, false
+	}
+	if _, err := os.Stat(c.base + ".gz"); err != nil {
+		return nil, false
+	}
+	return &Executor{Hash: ix.Hash, Size: ix.Size}, true
+}
+
+func (c cached) make(ctx context.Context) (*Executor, error) {
+	bin, err := build(ctx, c.goos, c.arch)
 	if err != nil {
 		return nil, err
 	}
@@ -113,27 +136,53 @@ func built(ctx context.Context, goos, arch string) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(replace(base+".gz", z), replace(base+".json", ix)); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.base), 0o755); err != nil {
 		return nil, err
 	}
-	forgetOld(dir, goos+"-"+arch)
-	if !load(base, e) {
-		return nil, fmt.Errorf("the executor's cache %s can't be read back", dir)
+	if err := errors.Join(replace(c.base+".gz", z), replace(c.base+".json", ix)); err != nil {
+		return nil, err
 	}
-	return e, nil
+	sum := sha256.Sum256(bin)
+	return &Executor{Hash: hex.EncodeToString(sum[:]), Size: int64(len(bin))}, nil
 }
 
-func load(base string, e *Executor) bool {
-	b, err := os.ReadFile(base + ".json")
-	var ix index
-	if err != nil || json.Unmarshal(b, &ix) != nil || len(ix.Hash) != 64 {
-		return false
+// open checks the whole file, since it is only read to be pushed, and makes it anew where it is damaged.
+func (c cached) open(e *Executor) (io.ReadCloser, error) {
+	z, err := os.ReadFile(c.base + ".gz")
+	if err == nil {
+		err = check(z, e)
 	}
-	if _, err := os.Stat(base + ".gz"); err != nil {
-		return false
+	if err != nil {
+		again, makeErr := c.make(context.Background())
+		switch {
+		case makeErr != nil:
+			return nil, fmt.Errorf("%s.gz: %w; it could not be made again: %w", c.base, err, makeErr)
+		case again.Hash != e.Hash:
+			mu.Lock()
+			delete(known, c.goos+"-"+c.arch)
+			mu.Unlock()
+			return nil, hint.New(fmt.Errorf("%s.gz: %w; it was made again from source that has changed", c.base, err), "run fitout once more")
+		}
+		if z, err = os.ReadFile(c.base + ".gz"); err != nil {
+			return nil, err
+		}
 	}
-	e.Hash, e.Size = ix.Hash, ix.Size
-	return true
+	return io.NopCloser(bytes.NewReader(z)), nil
+}
+
+func check(z []byte, e *Executor) error {
+	r, err := gzip.NewReader(bytes.NewReader(z))
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if n, err := io.Copy(sum, io.LimitReader(r, e.Size+1)); err != nil || n != e.Size {
+		return errors.Join(errors.New("damaged"), err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != e.Hash {
+		return errors.New("damaged")
+	}
+	return nil
 }
 
 // forgetOld keeps the newest four builds of a platform: each change of fitout's source makes one.
@@ -201,12 +250,8 @@ func sourceDir() (string, error) {
 	return dir, nil
 }
 
-// buildID names this program by the content that the Go toolchain gave it. It stands near the beginning of the file.
-var buildID = sync.OnceValues(func() (string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
+// buildID names a program by the content that the Go toolchain gave it. It stands near the beginning of the file.
+func buildID(exe string) (string, error) {
 	f, err := os.Open(exe)
 	if err != nil {
 		return "", err
@@ -217,15 +262,8 @@ var buildID = sync.OnceValues(func() (string, error) {
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return "", err
 	}
-	id := ""
-	if _, rest, ok := bytes.Cut(head[:n], []byte("\xff Go build ID: \"")); ok {
-		quoted, _, _ := bytes.Cut(rest, []byte("\""))
-		id = string(quoted)
-	} else if _, rest, ok := bytes.Cut(head[:n], []byte("\x04\x00\x00\x00Go\x00\x00")); ok { // the name of the ELF note
-		note, _, _ := bytes.Cut(rest, []byte{0})
-		id = string(note)
-	}
-	if id == "" { // no marker: name it by what the file system knows
+	id := marker(head[:n])
+	if id == "" { // name it by what the file system knows
 		fi, err := f.Stat()
 		if err != nil {
 			return "", err
@@ -234,7 +272,22 @@ var buildID = sync.OnceValues(func() (string, error) {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:8]), nil
-})
+}
+
+// marker finds the build ID: at the beginning of the code on every platform, in a note before it where a program is ELF.
+func marker(head []byte) string {
+	if _, rest, ok := bytes.Cut(head, []byte("\xff Go build ID: \"")); ok {
+		if id, _, ok := bytes.Cut(rest, []byte("\"")); ok {
+			return string(id)
+		}
+	}
+	if _, rest, ok := bytes.Cut(head, []byte("\x04\x00\x00\x00Go\x00\x00")); ok { // the note's type and name
+		if id, _, ok := bytes.Cut(rest, []byte{0}); ok {
+			return string(id)
+		}
+	}
+	return ""
+}
 
 func replace(path string, b []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")

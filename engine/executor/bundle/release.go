@@ -12,6 +12,9 @@ import (
 //go:embed dist/*.gz dist/*.json
 var dist embed.FS
 
+// embeds says whether this fitout carries executors.
+const embeds = true
+
 func embedded(name string) (*Executor, error) {
 	b, err := dist.ReadFile("dist/" + name + ".json")
 	if err != nil {

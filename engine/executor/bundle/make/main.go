@@ -2,6 +2,7 @@
 //
 //	go run ./engine/executor/bundle/make -o engine/executor/bundle/dist
 //	go run ./engine/executor/bundle/make -release ./fitout          # for this platform, or GOOS and GOARCH
+//	go run ./engine/executor/bundle/make -for linux/amd64           # of the executors, only this one
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fitout-dev/fitout/engine/executor/bundle"
@@ -19,24 +21,32 @@ import (
 func main() {
 	out := flag.String("o", "engine/executor/bundle/dist", "folder for the executors")
 	release := flag.String("release", "", "also build fitout itself, with the executors inside, to this file")
+	only := flag.String("for", strings.Join(bundle.Platforms, ","), "platforms of the executors, separated by commas")
 	flag.Parse()
-	if err := run(context.Background(), *out, *release); err != nil {
+	if err := run(context.Background(), *out, *release, strings.Split(*only, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "make:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out, release string) error {
+func run(ctx context.Context, out, release string, platforms []string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	for _, p := range bundle.Platforms {
+	tmp, err := os.MkdirTemp("", "fitout-make-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	for _, p := range platforms {
+		if !slices.Contains(bundle.Platforms, p) {
+			return fmt.Errorf("%s is none of %s", p, strings.Join(bundle.Platforms, ", "))
+		}
 		goos, arch, _ := strings.Cut(p, "/")
-		bin, err := bundle.Build(ctx, ".", filepath.Join(os.TempDir(), fmt.Sprintf("fitout-%d", os.Getpid())), goos, arch)
+		bin, err := bundle.Build(ctx, ".", filepath.Join(tmp, "executor"), goos, arch)
 		if err != nil {
 			return err
 		}
-		os.Remove(filepath.Join(os.TempDir(), fmt.Sprintf("fitout-%d", os.Getpid())))
 		z, ix, err := bundle.Compress(bin)
 		if err != nil {
 			return err
