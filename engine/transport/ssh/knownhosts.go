@@ -30,9 +30,15 @@ type hostKeys struct {
 
 type hostFile struct {
 	path string
-	// plain are the lines that name a host literally; patterns are the others (wildcards, hashes, authorities).
-	plain    map[string][]hostLine
+	// plain are the lines that name a host literally, parsed when that host is asked for: there may be thousands. patterns
+	// are the others (wildcards, hashes, authorities).
+	plain    map[string][]textLine
 	patterns []hostLine
+}
+
+type textLine struct {
+	n    int
+	text []byte
 }
 
 type hostLine struct {
@@ -44,29 +50,43 @@ type hostLine struct {
 
 // parseHostFile adds a file's lines.
 func (h *hostKeys) parseHostFile(path string, text []byte) {
-	f := hostFile{path: path, plain: map[string][]hostLine{}}
+	f := hostFile{path: path, plain: map[string][]textLine{}}
 	n := 0
 	for line := range bytes.Lines(text) {
 		n++
-		marker, hosts, key, _, _, err := gossh.ParseKnownHosts(line)
-		if err != nil {
+		first := firstField(line)
+		if len(first) == 0 || first[0] == '#' {
 			continue
 		}
-		l := hostLine{where: fmt.Sprintf("%s:%d", path, n), hosts: hosts, key: key, authority: marker == "cert-authority"}
-		switch {
-		case marker == "revoked":
-			h.revoked[string(key.Marshal())] = l.where
-		case marker != "" && !l.authority:
-		case l.authority || strings.ContainsAny(strings.Join(hosts, ""), "*?!|"):
-			f.patterns = append(f.patterns, l)
-		default:
-			for _, host := range hosts {
-				host = strings.ToLower(host)
-				f.plain[host] = append(f.plain[host], l)
+		if first[0] != '@' && !bytes.ContainsAny(first, "*?!|") {
+			for host := range bytes.SplitSeq(first, []byte(",")) {
+				host := strings.ToLower(string(host))
+				f.plain[host] = append(f.plain[host], textLine{n, line})
 			}
+			continue
+		}
+		switch l, marker, ok := parseHostLine(path, textLine{n, line}); {
+		case !ok:
+		case marker == "revoked":
+			h.revoked[string(l.key.Marshal())] = l.where
+		case marker == "" || l.authority:
+			f.patterns = append(f.patterns, l)
 		}
 	}
 	h.files = append(h.files, f)
+}
+
+func firstField(line []byte) []byte {
+	line = bytes.TrimLeft(line, " \t")
+	if i := bytes.IndexAny(line, " \t\r\n"); i >= 0 {
+		line = line[:i]
+	}
+	return line
+}
+
+func parseHostLine(path string, t textLine) (l hostLine, marker string, ok bool) {
+	marker, hosts, key, _, _, err := gossh.ParseKnownHosts(t.text)
+	return hostLine{where: fmt.Sprintf("%s:%d", path, t.n), hosts: hosts, key: key, authority: marker == "cert-authority"}, marker, err == nil
 }
 
 // lines returns the plain keys and the authorities of a normalized address ("host" or "[host]:port").
@@ -74,7 +94,11 @@ func (h *hostKeys) lines(address string) (keys, authorities []hostLine) {
 	address = strings.ToLower(address)
 	for _, f := range h.files {
 		var here []hostLine
-		here = append(here, f.plain[address]...)
+		for _, t := range f.plain[address] {
+			if l, _, ok := parseHostLine(f.path, t); ok {
+				here = append(here, l)
+			}
+		}
 		for _, l := range f.patterns {
 			switch {
 			case !matchHost(l.hosts, address):
