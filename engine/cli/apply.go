@@ -81,7 +81,14 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 	}, cancel)()
 	var confirm func([]run.Result) bool
 	if !o.yes {
-		confirm = func(results []run.Result) bool { p.close(); return a.confirm(asking, results) }
+		confirm = func(results []run.Result) bool {
+			p.close()
+			if !a.confirm(asking, results) {
+				return false
+			}
+			p.open()
+			return true
+		}
 	}
 	results := r.Apply(ctx, f.devices, confirm)
 	if rec != nil {

@@ -42,17 +42,23 @@ type deviceSummary struct {
 
 // progress shows what goes on. Its report is called with one event at a time.
 type progress struct {
-	a     *app
-	live  *table
-	start time.Time
+	a       *app
+	devices []run.Device
+	live    *table
+	start   time.Time
 }
 
 func newProgress(a *app, devices []run.Device) *progress {
-	p := &progress{a: a, start: time.Now()}
-	if width, ok := terminal(a.err); ok && !a.quiet && !a.json && !a.verbose {
-		p.live = newTable(a.err, width, devices)
-	}
+	p := &progress{a: a, devices: devices, start: time.Now()}
+	p.open()
 	return p
+}
+
+// open puts the live table on the screen, where there is one.
+func (p *progress) open() {
+	if width, ok := terminal(p.a.err); ok && !p.a.quiet && !p.a.json && !p.a.verbose {
+		p.live = newTable(p.a.err, width, p.devices)
+	}
 }
 
 func (p *progress) report(e run.Event) {

@@ -21,7 +21,6 @@ type table struct {
 	bars  *mpb.Progress
 	rows  map[string]*row
 	all   *mpb.Bar // for the whole fleet
-	done  int
 	width int
 	name  int
 }
@@ -53,7 +52,7 @@ func newTable(w io.Writer, width int, devices []run.Device) *table {
 			continue
 		}
 		name := runewidth.FillRight(runewidth.Truncate(d.Name, t.name, "…"), t.name)
-		r.bar = t.bars.New(0, mpb.NopStyle(), mpb.BarFillerClearOnComplete(),
+		r.bar = t.bars.New(0, mpb.NopStyle(), mpb.BarFillerClearOnComplete(), mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Any(func(s decor.Statistics) string {
 				return runewidth.Truncate(name+"  "+*r.text.Load(), max(10, s.AvailableWidth-1), "…")
 			})))
@@ -91,7 +90,6 @@ func (t *table) finish(r *row, res *run.Result) {
 		return
 	}
 	r.over = true
-	t.done++
 	text := string(res.Status)
 	if res.Err != nil {
 		text += "  " + strings.ReplaceAll(res.Err.Error(), "\n", " ")
@@ -99,23 +97,20 @@ func (t *table) finish(r *row, res *run.Result) {
 		text += fmt.Sprintf("  %d changed", res.Counts.Changed)
 	}
 	r.set(text)
-	if r.bar != nil {
-		r.bar.SetTotal(1, true)
-	}
 	if t.all != nil {
 		t.all.Increment()
 	}
 }
 
-// close leaves the table as it stands.
+// close takes the table off the screen: what it showed is said again by the plan or the results that follow.
 func (t *table) close() {
 	for _, r := range t.rows {
 		if r.bar != nil {
-			r.bar.Abort(false)
+			r.bar.Abort(true)
 		}
 	}
 	if t.all != nil {
-		t.all.Abort(false)
+		t.all.Abort(true)
 	}
 	t.bars.Wait()
 }

@@ -85,7 +85,7 @@ func body(d Device, s Style) string {
 	if d.Error != "" {
 		fmt.Fprintf(&b, "  %s %s\n", s.paint(red, "!"), indented(d.Error, "    "))
 		if d.Hint != "" {
-			fmt.Fprintf(&b, "    hint: %s\n", d.Hint)
+			fmt.Fprintf(&b, "    hint: %s\n", clean(d.Hint))
 		}
 	}
 	for _, r := range d.Resources {
@@ -96,7 +96,7 @@ func body(d Device, s Style) string {
 		fmt.Fprintf(&b, "  %s\n", s.paint(dim, fmt.Sprintf("= %d in desired state", c.Same)))
 	}
 	if d.Reboot != "" {
-		fmt.Fprintf(&b, "  %s\n", s.paint(yellow, "! a reboot is pending: "+d.Reboot))
+		fmt.Fprintf(&b, "  %s\n", s.paint(yellow, "! a reboot is pending: "+clean(d.Reboot)))
 	}
 	return b.String()
 }
@@ -105,7 +105,7 @@ func resource(b *strings.Builder, r Resource, s Style) {
 	if r.Error != "" {
 		fmt.Fprintf(b, "  %s %s  can't be observed: %s\n", s.paint(red, "!"), r.Address, indented(r.Error, "      "))
 		if r.Hint != "" {
-			fmt.Fprintf(b, "      hint: %s\n", r.Hint)
+			fmt.Fprintf(b, "      hint: %s\n", clean(r.Hint))
 		}
 		fmt.Fprintf(b, "      declared at %s\n", r.Position)
 		return
@@ -146,7 +146,7 @@ func resource(b *strings.Builder, r Resource, s Style) {
 }
 
 func diffLine(l string, s Style) string {
-	l = fit(clean(l), s.Width-8)
+	l = fit(l, s.Width-8)
 	switch {
 	case strings.HasPrefix(l, "+"):
 		return s.paint(green, l)
@@ -168,7 +168,9 @@ func clean(s string) string {
 	}, s)
 }
 
+// fit makes a line of s: clean, and no wider than the terminal.
 func fit(s string, width int) string {
+	s = clean(s)
 	if width <= 20 {
 		return s
 	}
@@ -265,14 +267,14 @@ func RenderEvent(e wire.Event, s Style) string {
 	case wire.FailedStatus:
 		fmt.Fprintf(&b, "  %s %s  failed: %s\n", s.paint(red, "!"), e.Address, indented(e.Error, "      "))
 		if e.Hint != "" {
-			fmt.Fprintf(&b, "      hint: %s\n", e.Hint)
+			fmt.Fprintf(&b, "      hint: %s\n", clean(e.Hint))
 		}
 	case wire.NotTried:
 		fmt.Fprintf(&b, "  %s\n", s.paint(dim, "· "+e.Address+"  not tried"))
 	default:
 		resource(&b, Resource{Address: e.Address, Op: e.Op, Changes: e.Changes, Reason: e.Reason}, s)
 		if e.Status == wire.Changed && e.Reason != "" {
-			fmt.Fprintf(&b, "      %s\n", e.Reason)
+			fmt.Fprintf(&b, "      %s\n", clean(e.Reason))
 		}
 	}
 	return b.String()
