@@ -67,7 +67,7 @@ func Explain(typeName, property string) (*Reference, error) {
 }
 
 func notFound(err error, word string, among []string) error {
-	if s := Suggest(word, among); s != "" {
+	if s := hint.Near(word, among); s != "" {
 		return hint.New(err, "did you mean %q?", s)
 	}
 	return hint.New(err, "there are: %s", strings.Join(among, ", "))

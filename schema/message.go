@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"github.com/fitout-dev/fitout/modules/hint"
 )
 
 // fault is what the JSON Schema has against a value, in plain words. Where key is set, it is about that key of the map
@@ -191,6 +193,9 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 		w.add(path, "", e.Message, "")
 	}
 }
+
+// Suggest returns the one of among that word was probably meant to be, or "" where none is near.
+func Suggest(word string, among []string) string { return hint.Near(word, among) }
 
 func didYouMean(v any, among []string) string {
 	word, _ := v.(string)

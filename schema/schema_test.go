@@ -322,18 +322,6 @@ func TestValidateResource(t *testing.T) {
 	}
 }
 
-func TestSuggest(t *testing.T) {
-	among := []string{"name", "shell", "sshKeys", "sshKeysExact", "fullName", "present", "absent", "uid", "gid", "password"}
-	for word, want := range map[string]string{
-		"shel": "shell", "shlel": "shell", "fullname": "fullName", "sshkeys": "sshKeys", "abset": "absent", "naem": "name", "pass": "password",
-		"x": "", "zzz": "", "color": "", "": "", strings.Repeat("shell", 1000): "",
-	} {
-		if got := Suggest(word, among); got != want {
-			t.Errorf("Suggest(%q) = %q, want %q", word, got, want)
-		}
-	}
-}
-
 func TestSort(t *testing.T) {
 	if err := Sort(nil); err != nil {
 		t.Error(err)
