@@ -72,6 +72,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 			}
 		}
 	}()
+	defer s.stillUsed()
 	var work sync.WaitGroup
 	defer work.Wait()
 	looking, stopLooking := context.WithCancel(ctx) // nobody waits for an observation when the listener has gone
@@ -280,19 +281,29 @@ func (s *session) cancel(now bool) {
 	}
 }
 
+// executorDir is the folder of this very executor, if it lies where the controller puts executors.
+func (s *session) executorDir() string {
+	me, err := os.Executable()
+	if err != nil || filepath.Dir(filepath.Dir(filepath.Dir(me))) != s.Dir || filepath.Base(filepath.Dir(filepath.Dir(me))) != "bin" {
+		return ""
+	}
+	return filepath.Dir(me)
+}
+
+// stillUsed notes that this executor was started; once a day is enough.
+func (s *session) stillUsed() {
+	dir := s.executorDir()
+	if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > 24*time.Hour {
+		now := time.Now()
+		os.Chtimes(dir, now, now)
+	}
+}
+
 // pruneExecutors removes executors that were not started for a month.
 func (s *session) pruneExecutors() {
-	me, err := os.Executable()
-	if err != nil {
-		return
+	if dir := s.executorDir(); dir != "" {
+		prune(filepath.Dir(dir), keep, filepath.Base(dir))
 	}
-	mine := filepath.Dir(me)
-	if filepath.Dir(mine) != filepath.Join(s.Dir, "bin") {
-		return
-	}
-	now := time.Now()
-	os.Chtimes(mine, now, now)
-	prune(filepath.Dir(mine), keep, filepath.Base(mine))
 }
 
 // logHandler turns what modules log into events, scrubbed.

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/bundle"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
@@ -159,6 +160,51 @@ func TestTheProgram(t *testing.T) {
 	cmd.Stdin = strings.NewReader(wire.Magic + "nonsense")
 	if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("executor: ")) {
 		t.Errorf("nonsense: %v %q", err, out)
+	}
+}
+
+// An executor that isn't started any more goes, one that is stays, however old it is.
+func TestOldExecutorsAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	mine := filepath.Join(dir, "bin", "mine", "executor")
+	bin, err := os.ReadFile(program(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-60 * 24 * time.Hour)
+	for name, at := range map[string]time.Time{"mine": old, "old": old, "recent": time.Now().Add(-time.Hour)} {
+		d := filepath.Join(dir, "bin", name)
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d, "executor"), bin, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(d, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := func(ask ...wire.Message) {
+		var in bytes.Buffer
+		if err := wire.NewConn(nil, &in).Send(ask...); err != nil {
+			t.Fatal(err)
+		}
+		in.WriteString(map[bool]string{true: wire.Magic}[in.Len() == 0])
+		cmd := exec.Command(mine, "-root", t.TempDir(), "-dir", dir)
+		cmd.Stdin = &in
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v %q", err, out)
+		}
+	}
+	start()
+	if fi, err := os.Stat(filepath.Dir(mine)); err != nil || time.Since(fi.ModTime()) > time.Hour {
+		t.Error("it isn't noted that the executor is in use")
+	}
+	start(wire.Message{Run: &wire.Document{ID: "r1"}})
+	for name, want := range map[string]bool{"mine": true, "old": false, "recent": true} {
+		if _, err := os.Stat(filepath.Join(dir, "bin", name)); (err == nil) != want {
+			t.Errorf("%s: there %t, want %t", name, err == nil, want)
+		}
 	}
 }
 
