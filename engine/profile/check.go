@@ -27,9 +27,6 @@ type entry struct {
 	fixed  *built // what it is for every device
 }
 
-// keywords are what every entry may have beside its type's properties.
-var keywords = []string{"when", "forEach", "after", "notify", "timeout", "retries", "managed"}
-
 // check makes the entries of what was merged and finds what is wrong with them. faults are those of the schema.
 func (p *Profile) check(m *merged, faults []error) error {
 	all := &multierror.Error{Errors: slices.Clone(faults)}

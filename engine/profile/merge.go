@@ -39,9 +39,6 @@ type merged struct {
 	dropped   []string
 }
 
-// reserved are the keys of a profile that are no resource types.
-var reserved = []string{"profile", "format", "description", "extends", "variables"}
-
 func merge(lineage []*file) *merged {
 	m := &merged{variables: map[string]*expression.Value{}, types: map[*modules.Type][]*declaration{}}
 	for _, f := range lineage {

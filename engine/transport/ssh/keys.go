@@ -151,7 +151,6 @@ type agentConn struct {
 	once   sync.Once
 	conn   io.Closer
 	keys   []gossh.Signer
-	names  []string
 	err    error
 }
 
