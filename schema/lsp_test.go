@@ -33,7 +33,7 @@ func TestEditor(t *testing.T) {
 		e.t = t
 		got := e.complete("profile: x\nhost|\n")
 		e.has(got, "hostname")
-		if doc := fmt.Sprint(got["hostname"].Documentation); !strings.Contains(doc, "the machine's name") {
+		if doc := fmt.Sprint(got["hostname"].Documentation); !strings.Contains(doc, "The machine's name") {
 			t.Errorf("hostname is documented as %q", doc)
 		}
 		all := e.complete("profile: x\n|\n")
@@ -56,7 +56,7 @@ func TestEditor(t *testing.T) {
 		e.t = t
 		for _, c := range []struct{ text, want string }{
 			{"directories:\n  - path: /srv\n    mo|de: \"0750\"\n", "permissions"},
-			{"users:\n  - name: alice\n    st|ate: absent\n", "the user is there"},
+			{"users:\n  - name: alice\n    st|ate: absent\n", "the user should exist"},
 			{"users:\n  - name: alice\n    wh|en: x\n", "expression"},
 			{"us|ers:\n  - name: alice\n", "user of the device"},
 			{"host|name: a\n", "machine's name"},

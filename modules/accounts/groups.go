@@ -14,16 +14,16 @@ import (
 
 // Group is a group of the device itself (/etc/group). Who is in it is declared with the users.
 type Group struct {
-	// Name is what it is called: at most 32 lower-case letters, digits, "-", "_" and ".", a letter or "_" first.
+	// Name is the group's name: at most 32 lower-case letters, digits, "-", "_" and ".", a letter or "_" first.
 	Name string `json:"name" fit:"key" title:"Name" pattern:"^[a-z_][-a-z0-9_.]*[$]?$" example:"sales"`
 	// GID is its number. Without it a new group gets the next free one of the range that /etc/login.defs gives. When
 	// it changes, users whose primary group it is follow; files keep the old number.
 	GID *int `json:"gid,omitzero" fit:"managed" title:"Group number" minimum:"0" example:"5000"`
-	// System gives a new group a number of the system's range. An existing one keeps its number.
+	// Give a new group a number of the system's range. An existing one keeps its number.
 	System bool `json:"system,omitzero" fit:"behaviour" title:"System group" default:"false"`
 	// Members are the users that have it as a supplementary group.
 	Members []string `json:"members,omitzero" fit:"observed" title:"Members"`
-	// State says whether the group is there. A group that is somebody's primary group can't be removed.
+	// State is whether the group should exist. A group that is somebody's primary group can't be removed.
 	State string `json:"state,omitzero" fit:"state" title:"State" enum:"present,absent"`
 }
 

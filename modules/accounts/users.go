@@ -35,9 +35,9 @@ type User struct {
 	Group *string `json:"group,omitzero" fit:"managed" title:"Primary group" ref:"groups" example:"sales"`
 	// Groups are the supplementary groups, at least these; with groupsExact these and no others.
 	Groups []string `json:"groups,omitzero" fit:"managed" title:"Groups" ref:"groups" example:"sales"`
-	// GroupsExact takes the user out of all groups that groups doesn't list.
+	// Take the user out of all groups that groups doesn't list.
 	GroupsExact bool `json:"groupsExact,omitzero" fit:"behaviour" title:"No other groups" default:"false"`
-	// System gives a new user a number of the system's range, no home and no subordinate numbers.
+	// Give a new user a number of the system's range, no home and no subordinate numbers.
 	System bool `json:"system,omitzero" fit:"behaviour" title:"System user" default:"false"`
 	// Password is the password in plain text, from a secret, or its hash in a form of crypt(5) other than DES ("$6$...").
 	// "*" is no password: keys still work. Plain text is compared with the device's hash, and hashed there with a new
@@ -46,21 +46,21 @@ type User struct {
 	// SSHKeys are lines of ~/.ssh/authorized_keys, at least these; with sshKeysExact these and no others. Options before
 	// a key count, the comment behind it doesn't.
 	SSHKeys []string `json:"sshKeys,omitzero" fit:"managed" title:"SSH keys" example:"ssh-ed25519 AAAA... alice"`
-	// SSHKeysExact removes the keys that sshKeys doesn't list.
+	// Remove the keys that sshKeys doesn't list.
 	SSHKeysExact bool `json:"sshKeysExact,omitzero" fit:"behaviour" title:"No other SSH keys" default:"false"`
-	// Locked makes the password useless, as passwd -l does ("!" before the hash), without forgetting it. SSH keys go on
+	// Make the password useless, as passwd -l does ("!" before the hash), without forgetting it. SSH keys go on
 	// working where sshd uses PAM: see expires.
 	Locked *bool `json:"locked,omitzero" fit:"managed" title:"Password locked"`
 	// Expires is the day from which nobody can log on as this user by any means, as YYYY-MM-DD, or "never".
 	Expires *string `json:"expires,omitzero" fit:"managed" title:"Expires" pattern:"^(never|[0-9]{4}-[0-9]{2}-[0-9]{2})$" example:"2030-12-31"`
-	// CreateHome makes a missing home from /etc/skel: that of a new user, and later one that home names. By default it
+	// Make a missing home from /etc/skel: that of a new user, and later one that home names. By default it
 	// does so, but not for system users. A folder that is there is left as it is.
 	CreateHome *bool `json:"createHome,omitzero" fit:"behaviour" title:"Create the home"`
-	// MoveHome moves the old home's folder when home changes.
+	// Move the old home's folder when home changes.
 	MoveHome bool `json:"moveHome,omitzero" fit:"behaviour" title:"Move the home" default:"false"`
-	// RemoveHome removes the home and the mailbox together with the user.
+	// Remove the home and the mailbox together with the user.
 	RemoveHome bool `json:"removeHome,omitzero" fit:"behaviour" title:"Remove the home" default:"false"`
-	// State says whether the user is there. One who is logged on, or has a process, can't be removed.
+	// State is whether the user should exist. One who is logged on, or has a process, can't be removed.
 	State string `json:"state,omitzero" fit:"state" title:"State" enum:"present,absent"`
 }
 

@@ -31,7 +31,7 @@ type Package struct {
 	// The package's name, or name:architecture for another than the device's own. A virtual package
 	// (mail-transport-agent) counts as present when an installed package provides it.
 	Name string `json:"name" fit:"key,short" title:"Name" pattern:"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?$" example:"curl"`
-	// present, absent (its configuration stays) or purged (its configuration goes, too). Removing what other packages
+	// Whether it should be installed: present, absent (its configuration stays) or purged (its configuration goes, too). Removing what other packages
 	// need is refused, see removeDependents.
 	State string `json:"state,omitzero" fit:"state" title:"State" enum:"present,absent,purged"`
 	// The wanted version: exactly ("7.88.1-10+deb12u5"), as a pattern ("7.*"; it leaves an epoch out of account), as a

@@ -14,9 +14,9 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// Line is one line in a text file that is otherwise left alone, to the byte: encoding, line endings, a byte order mark, a
-// missing newline at the end, owner, mode and ACLs stay as they are.
+// Line is one line in a text file that is otherwise left alone.
 //
+// Encoding, line endings, a byte order mark, a missing newline at the end, owner, mode and ACLs stay as they are.
 // A line that is there already is never moved. Where the path is a symbolic link, the file it points to is changed, unless
 // another user made the link. Files of more than 64 MiB, and ones with NUL characters, are refused.
 type Line struct {
@@ -32,10 +32,10 @@ type Line struct {
 	// lines that match are removed.
 	Match string `json:"match,omitzero" fit:"behaviour" title:"Replaces" format:"regex" example:"\\bnas$"`
 	// A regular expression (RE2): a new line goes behind the last line that matches; where none does, to the end.
-	InsertAfter string `json:"insertAfter,omitzero" fit:"behaviour" title:"Insert after" format:"regex"`
+	InsertAfter string `json:"insertAfter,omitzero" fit:"behaviour" title:"Insert after" format:"regex" example:"^127\\."`
 	// A regular expression (RE2): a new line goes before the first line that matches ("^" is the start of the file); where
 	// none does, to the end.
-	InsertBefore string `json:"insertBefore,omitzero" fit:"behaviour" title:"Insert before" format:"regex"`
+	InsertBefore string `json:"insertBefore,omitzero" fit:"behaviour" title:"Insert before" format:"regex" example:"^"`
 	// Create the file where it is missing, with mode 0644. Its folder must exist.
 	Create *bool `json:"create,omitzero" fit:"behaviour" title:"Create the file" default:"true"`
 	// Whether the line should be there. absent removes every line that equals line or matches match.

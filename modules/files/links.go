@@ -20,9 +20,9 @@ type Link struct {
 	// What the link points to, as it stands in the link: absolute, or relative to the link's folder. It need not exist.
 	Target *string `json:"target,omitzero" fit:"managed" title:"Target" example:"/usr/bin/nano"`
 	// The user who owns the link itself, by name or number; what it points to is left alone. Linux and macOS.
-	Owner *string `json:"owner,omitzero" fit:"managed" ref:"users" title:"Owner"`
+	Owner *string `json:"owner,omitzero" fit:"managed" ref:"users" title:"Owner" example:"alice"`
 	// The group of the link itself, by name or number. Linux and macOS.
-	Group *string `json:"group,omitzero" fit:"managed" ref:"groups" title:"Group"`
+	Group *string `json:"group,omitzero" fit:"managed" ref:"groups" title:"Group" example:"sales"`
 	// Let the link replace a file or an empty directory that is in its way. A directory with something in it is never
 	// removed.
 	Force bool `json:"force,omitzero" fit:"behaviour" title:"Replace what is in the way" default:"false"`

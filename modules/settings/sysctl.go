@@ -22,7 +22,7 @@ type Sysctl struct {
 	Name string `json:"name" fit:"key" title:"Name" pattern:"^[A-Za-z0-9_:@/.-]+$" example:"net.ipv4.ip_forward"`
 	// The value, as text. Runs of blanks and tabs count as one blank.
 	Value *string `json:"value,omitzero" fit:"managed" title:"Value" example:"1"`
-	// absent removes the line that fitout keeps; the running kernel's value is left alone unless `value` says which to set.
+	// Whether fitout keeps a line for it. absent removes that line; the running kernel's value is left alone unless `value` says which to set.
 	State string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
 	// The running kernel's value.
 	Live *string `json:"live,omitzero" fit:"observed" title:"Value now"`

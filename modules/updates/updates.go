@@ -30,11 +30,11 @@ const (
 	None     = "none"
 )
 
-// Update is the state of the operating system's updates. Held packages keep their version, no package is removed, and
+// Update is which updates of the operating system are to be installed. Held packages keep their version, no package is removed, and
 // updates that a distribution rolls out in phases wait for their turn.
 type Update struct {
-	// security (those that come from a security archive of the distribution), all, or none (what is pending is then not
-	// even looked for).
+	// What to install: security (what comes from a security archive of the distribution), all, or none (what is pending
+	// is then not even looked for).
 	Install *string `json:"install,omitzero" fit:"managed,living" title:"Install" enum:"security,all,none"`
 	// Whether the device may be rebooted where an update needs it: never or ifNeeded. Until then the reboot is shown as
 	// pending.

@@ -64,16 +64,27 @@ func (d *docs) read(pkg string) error {
 				if !ok {
 					continue
 				}
-				comments[ts.Name.Name+"."] = text(ts.Doc, g.Doc)
+				comments[ts.Name.Name+"."] = withoutName(ts.Name.Name, text(ts.Doc, g.Doc))
 				for _, f := range st.Fields.List {
 					for _, n := range f.Names {
-						comments[ts.Name.Name+"."+n.Name] = text(f.Doc, f.Comment)
+						comments[ts.Name.Name+"."+n.Name] = withoutName(n.Name, text(f.Doc, f.Comment))
 					}
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// withoutName is a comment without the Go name that it begins with: "Package is a package of the distribution" tells those who
+// know no Go the same as "A package of the distribution".
+func withoutName(name, comment string) string {
+	for _, verb := range []string{" is ", " are "} {
+		if rest, named := strings.CutPrefix(comment, name+verb); named && rest != "" {
+			return strings.ToUpper(rest[:1]) + rest[1:]
+		}
+	}
+	return comment
 }
 
 // text is the first comment that says something, one line a paragraph.

@@ -47,7 +47,7 @@ func TestNotStale(t *testing.T) {
 	}
 }
 
-// Sample has a property of every kind.
+// Sample is a type with a property of every kind.
 //
 // It is for tests.
 type Sample struct {
@@ -207,7 +207,7 @@ func TestAnnotations(t *testing.T) {
 		got, want any
 	}{
 		{"title", def("oneThing")["title"], "One thing"},
-		{"description", sample["description"], "Sample has a property of every kind.\n\nIt is for tests."},
+		{"description", sample["description"], "A type with a property of every kind.\n\nIt is for tests."},
 		{"joined lines", property("flag")["description"], "Yes or no."},
 		{"example", property("name")["examples"], []any{"a"}},
 		{"example of a list", property("list")["examples"], []any{[]any{"a"}}},
