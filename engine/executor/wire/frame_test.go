@@ -204,7 +204,7 @@ func TestHostileFrames(t *testing.T) {
 			if err == nil {
 				t.Error("it was taken for a message")
 			}
-			if got := after.TotalAlloc - before.TotalAlloc; got > 6*MaxFrame {
+			if got := after.TotalAlloc - before.TotalAlloc; got > 10*MaxFrame {
 				t.Errorf("it took %d MB", got>>20)
 			}
 		})
