@@ -261,9 +261,11 @@ func (l *Lab) makeBridge(ctx context.Context) error {
 			continue
 		}
 		l.Gateway = fmt.Sprintf("10.%d.%d.1", b[0], b[1])
-		script := `ip link add "$1" type bridge; ip addr add "$2/24" dev "$1"; ip link set "$1" up
+		// An address of its own: a bridge without one takes a machine's, and then hears that machine even when it is cut off.
+		mac := fmt.Sprintf("02:00:%02x:%02x:00:01", b[0], b[1])
+		script := `ip link add "$1" address "$3" type bridge; ip addr add "$2/24" dev "$1"; ip link set "$1" up
 			echo 20 >"/proc/sys/net/ipv4/neigh/$1/retrans_time_ms"` // a machine that comes up is asked for its address at once
-		if err := run(ctx, "sh", "-ec", script, "sh", l.bridge(), l.Gateway); err != nil {
+		if err := run(ctx, "sh", "-ec", script, "sh", l.bridge(), l.Gateway, mac); err != nil {
 			return err
 		}
 		// Another lab may have looked at the same moment.
