@@ -186,6 +186,7 @@ commands: [{name: once, run: [touch, /srv/once], creates: /srv/once}]
 
 // TestOneBadDeviceDelaysNobody: a frozen machine, one behind an address where nobody is, and a name that means nothing.
 func TestOneBadDeviceDelaysNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l := lab.New(t)
 	machines := l.Machines(t, 3, lab.Debian)
 	w := newTechnician(t)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,17 +110,41 @@ func (w *technician) fitout(args ...string) *result {
 type running struct {
 	*exec.Cmd
 	r           result
-	out, stderr bytes.Buffer
+	out, stderr buffer
 	started     time.Time
 }
 
+// buffer may be read while the command writes.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 func (w *technician) start(args ...string) *running {
+	w.t.Helper()
+	return w.startWith(nil, args...)
+}
+
+// startWith is start with something on stdin.
+func (w *technician) startWith(in io.Reader, args ...string) *running {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 3*time.Minute)
 	w.t.Cleanup(cancel)
 	c := &running{Cmd: exec.CommandContext(ctx, w.exe, args...), started: time.Now()}
 	c.r = result{t: w.t, line: "fitout " + strings.Join(args, " ")}
-	c.Dir, c.Env, c.Stdout, c.Stderr = w.dir, w.env, &c.out, &c.stderr
+	c.Dir, c.Env, c.Stdin, c.Stdout, c.Stderr = w.dir, w.env, in, &c.out, &c.stderr
 	if err := c.Start(); err != nil {
 		w.t.Fatal(err)
 	}
