@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/fitout-dev/fitout/engine/profile"
@@ -77,11 +76,14 @@ func printFacts(a *app, device string, facts map[string]any) {
 	slices.Sort(names)
 	for _, n := range names {
 		text := fmt.Sprint(facts[n])
-		if v, ok := facts[n].(float64); ok {
-			text = strings.TrimSuffix(fmt.Sprintf("%.0f", v), ".")
+		switch v := facts[n].(type) {
+		case float64:
+			text = fmt.Sprintf("%.0f", v)
 			if n == "memory" {
 				text += fmt.Sprintf(" (%.1f GiB)", v/(1<<30))
 			}
+		case []any, map[string]any:
+			text = jsonText(v)
 		}
 		if text == "" {
 			text = "no"

@@ -77,7 +77,7 @@ func (a *app) fleet(o *fleetOptions, args []string) (*fleet, error) {
 	var faults *multierror.Error
 	seen := map[string]bool{}
 	for _, d := range devices {
-		r, err := a.device(f, d)
+		r, err := a.device(f, d, len(o.device) > 0)
 		if err == nil && !o.noProfile {
 			err = o.compiled(loader, d, &r)
 		}
@@ -168,8 +168,8 @@ func (o *fleetOptions) compiled(loader *profile.Loader, d inventory.Device, r *r
 	return nil
 }
 
-// device says how a device is reached.
-func (a *app) device(f *fleet, d inventory.Device) (run.Device, error) {
+// device says how a device is reached. One that is in no inventory has no name of its own in messages and hints.
+func (a *app) device(f *fleet, d inventory.Device, oneOff bool) (run.Device, error) {
 	c := d.Connect
 	r := run.Device{Name: d.Name, Address: d.Address}
 	var dial func(ctx context.Context) (elevate.Inner, error)
@@ -179,6 +179,9 @@ func (a *app) device(f *fleet, d inventory.Device) (run.Device, error) {
 		o, err := a.sshOptions(d)
 		if err != nil {
 			return r, err
+		}
+		if oneOff {
+			o.Device = ""
 		}
 		f.ssh[d.Name] = o
 		user = o.User
@@ -191,7 +194,7 @@ func (a *app) device(f *fleet, d inventory.Device) (run.Device, error) {
 	default:
 		return r, hint.New(fmt.Errorf("%s: transport %s is not there yet", d.Name, c.Transport), "use ssh; OpenSSH is an optional feature of Windows")
 	}
-	r.Target = run.Target{Elevate: c.Sudo, Privileged: user == "root"}
+	r.Target = retarget(d.Name, run.Target{Elevate: c.Sudo, Privileged: user == "root"})
 	r.Target.Platform = func() (string, string) { return f.platform(d.Name) }
 	r.Dial = func(ctx context.Context) (transport.Transport, error) {
 		t, err := dial(ctx)

@@ -229,6 +229,9 @@ func Summary(devices []Device) string {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
 		}
 	}
+	if bad == len(devices) {
+		return fmt.Sprintf("%s could not be planned.", devicesWord(bad))
+	}
 	if c.Pending()+c.Errors == 0 {
 		parts = slices.Insert(parts, 0, "nothing to do")
 	}
