@@ -32,7 +32,7 @@ import (
 type Options struct {
 	Root string // the device's root folder
 	Dir  string // the executor's own folder
-	// Alive is how often a busy executor says so. 0 is 5 s.
+	// Alive is how often a busy executor says so. 0 is 2 s.
 	Alive time.Duration
 }
 
@@ -50,7 +50,7 @@ type session struct {
 // Serve speaks with one controller until its input ends and all that it asked for is done.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	if o.Alive == 0 {
-		o.Alive = 5 * time.Second
+		o.Alive = 2 * time.Second
 	}
 	s := &session{Options: o, conn: wire.NewConn(in, out), store: newContents(filepath.Join(o.Dir, "store"))}
 	h := host.New(o.Root)

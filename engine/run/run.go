@@ -18,6 +18,7 @@ import (
 	"os/user"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
@@ -97,7 +98,7 @@ type Runner struct {
 	Expected *plan.Plan
 	// Report receives progress, one event at a time.
 	Report func(Event)
-	// Quiet is how long a device may be silent before it gives up its slot, and Lost before it is given up. 0: 15 s, 3 min.
+	// Quiet is how long a device may be silent before it gives up its slot, and Lost before it is given up. 0: 7 s, 3 min.
 	Quiet, Lost time.Duration
 
 	mu        sync.Mutex
@@ -105,6 +106,14 @@ type Runner struct {
 	stopped   bool
 	live      map[*worker]bool
 	slots     chan struct{}
+	mute      atomic.Int64 // devices under way that gave up their slots
+}
+
+// sooner shortens the patience with one device by how many don't answer already: a thousand dead ones would otherwise
+// hold up the others for twenty times as long as fifty do. Only the slot is at stake; who answers late goes on.
+func (r *Runner) sooner(patience time.Duration) time.Duration {
+	shortest := min(patience, 250*time.Millisecond)
+	return max(shortest, patience/time.Duration(1+r.mute.Load()/int64(r.Parallel)))
 }
 
 // NewID names a run: by its time, so that names sort, and by chance.
@@ -122,7 +131,7 @@ func (r *Runner) begin() {
 		r.Parallel = 50
 	}
 	if r.Quiet == 0 {
-		r.Quiet = 15 * time.Second
+		r.Quiet = 7 * time.Second
 	}
 	if r.Lost == 0 {
 		r.Lost = 3 * time.Minute

@@ -27,6 +27,7 @@ type worker struct {
 
 	mu      sync.Mutex
 	slot    bool // held
+	yielded bool // to another device, for want of an answer
 	session *session
 	running bool
 
@@ -52,13 +53,34 @@ func (w *worker) acquire(ctx context.Context) bool {
 	}
 }
 
-// release gives the slot up; it may be called more than once.
+// release gives the slot up.
 func (w *worker) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.slot {
-		w.slot = false
-		<-w.r.slots
+	w.yield(false)
+	if w.yielded {
+		w.yielded = false
+		w.r.mute.Add(-1)
+	}
+}
+
+// giveWay lets another device have the slot of one that doesn't answer; it goes on without.
+func (w *worker) giveWay() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.yield(true)
+}
+
+// yield needs w.mu.
+func (w *worker) yield(mute bool) {
+	if !w.slot {
+		return
+	}
+	w.slot = false
+	<-w.r.slots
+	if mute {
+		w.yielded = true
+		w.r.mute.Add(1)
 	}
 }
 
@@ -84,7 +106,7 @@ func (w *worker) done() { w.r.report(Event{Device: w.d.Name, Phase: Done, Result
 // connect opens a session. A device that is slow to answer lets others go first.
 func (w *worker) connect(ctx context.Context) error {
 	w.r.report(Event{Device: w.d.Name, Phase: Connecting})
-	impatient := time.AfterFunc(patience, w.release)
+	impatient := time.AfterFunc(w.r.sooner(patience), w.giveWay)
 	defer impatient.Stop()
 	t, err := w.d.Dial(ctx)
 	if err != nil {
@@ -104,9 +126,8 @@ func (w *worker) connect(ctx context.Context) error {
 // farewell is how long an executor may take to end by itself before its connection is closed.
 const farewell = 5 * time.Second
 
-// hangUp ends the conversation and waits for nothing: an executor that has nothing to do ends when its input does.
-// Closing the connection would kill it, and that costs the device another program and us a round trip.
-// hangUp ends the session, and forgets what it takes to go on: a fleet may be large.
+// hangUp ends the conversation and waits for nothing: an executor that has nothing to do ends when its input does, while
+// closing the connection would have the device kill it. What it takes to go on is forgotten: a fleet may be large.
 func (w *worker) hangUp() {
 	w.compiled, w.resources, w.observed = nil, nil, nil
 	w.mu.Lock()
@@ -256,15 +277,18 @@ func (w *worker) observe(ctx context.Context) (*wire.Observed, error) {
 // is given up.
 func (w *worker) await(ctx context.Context) (wire.Message, error) {
 	for {
-		wait, cancel := context.WithTimeoutCause(ctx, w.r.Quiet, errQuiet)
+		quiet := w.r.sooner(w.r.Quiet)
+		wait, cancel := context.WithTimeoutCause(ctx, quiet, errQuiet)
 		m, err := w.session.next(wait)
 		cancel()
 		if !errors.Is(err, errQuiet) {
 			return m, err
 		}
 		silence := w.session.silence()
+		if silence >= quiet {
+			w.giveWay()
+		}
 		if silence >= w.r.Quiet {
-			w.release()
 			w.r.report(Event{Device: w.d.Name, Phase: Silent})
 		}
 		if silence >= w.r.Lost {
