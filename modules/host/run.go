@@ -36,7 +36,8 @@ type Runner interface {
 }
 
 // Run runs a program and waits for it. It fails when the program can't be started or ctx ends; see Result.Code for the
-// rest, and Must where any failure is one.
+// rest, and Must where any failure is one. The result is what the program said, unchanged: a module parses it. Errors, logs
+// and what is reported are scrubbed.
 func (h *Host) Run(ctx context.Context, c Cmd) (Result, error) {
 	if !h.Living() {
 		if _, real := h.runner.(system); real {
@@ -45,7 +46,6 @@ func (h *Host) Run(ctx context.Context, c Cmd) (Result, error) {
 	}
 	start := time.Now()
 	res, err := h.runner.Run(ctx, c)
-	res.Stdout, res.Stderr = []byte(h.Scrub(string(res.Stdout))), []byte(h.Scrub(string(res.Stderr)))
 	h.log.Debug("ran", "argv", h.Scrub(strings.Join(c.Args, " ")), "code", res.Code, "took", time.Since(start).Round(time.Millisecond))
 	if err != nil {
 		return res, fmt.Errorf("run %s: %w", c.Args[0], err)
@@ -57,9 +57,19 @@ func (h *Host) Run(ctx context.Context, c Cmd) (Result, error) {
 func (h *Host) Must(ctx context.Context, c Cmd) (Result, error) {
 	res, err := h.Run(ctx, c)
 	if err == nil && res.Code != 0 {
-		err = &ExitError{Args: []string{h.Scrub(strings.Join(c.Args, " "))}, Result: res}
+		err = h.Failure(c, res)
 	}
 	return res, err
+}
+
+// Failure is the error that a program's result stands for.
+func (h *Host) Failure(c Cmd, res Result) error {
+	return &ExitError{Args: []string{h.Scrub(strings.Join(c.Args, " "))}, Result: h.Scrubbed(res)}
+}
+
+// Scrubbed is a result to show: without secrets.
+func (h *Host) Scrubbed(res Result) Result {
+	return Result{[]byte(h.Scrub(string(res.Stdout))), []byte(h.Scrub(string(res.Stderr))), res.Code}
 }
 
 // ExitError is a program's failure.

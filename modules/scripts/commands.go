@@ -237,6 +237,7 @@ func (c Commands) run(ctx context.Context, h *host.Host, want Command) error {
 		cmd.Stdin = strings.NewReader(want.Stdin)
 	}
 	res, err := h.Run(ctx, cmd)
+	res = h.Scrubbed(res) // nothing is parsed, all of it is shown
 	h.Log().Info("command", "name", want.Name, "code", res.Code, "stdout", host.LastLines(string(res.Stdout), 50), "stderr", host.LastLines(string(res.Stderr), 50))
 	if err != nil {
 		if tail := host.LastLines(string(res.Stdout)+string(res.Stderr), 8); tail != "" {
@@ -252,7 +253,7 @@ func (c Commands) run(ctx context.Context, h *host.Host, want Command) error {
 		good = []int{0}
 	}
 	if !slices.Contains(good, res.Code) {
-		return &host.ExitError{Args: []string{h.Scrub(strings.Join(want.Run, " "))}, Result: res}
+		return h.Failure(cmd, res)
 	}
 	return nil
 }
