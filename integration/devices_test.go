@@ -38,8 +38,8 @@ func TestDevicesThatAreNotIdeal(t *testing.T) {
 		w := w.in(t)
 		undo()
 		m.Run(t, `cp /root/.bashrc /run/bashrc; { echo 'echo "Welcome, dear user!"'; echo 'printf "no newline; \000\001 odd bytes"'; cat /run/bashrc; } >/root/.bashrc
-			echo 'Authorized use only' >/etc/issue.net; echo 'Banner /etc/issue.net' >/etc/ssh/sshd_config.d/banner.conf; systemctl reload ssh`)
-		defer m.Run(t, `cp /run/bashrc /root/.bashrc; rm /etc/ssh/sshd_config.d/banner.conf; systemctl reload ssh`)
+			echo 'Authorized use only' >/etc/issue.net; echo 'Banner /etc/issue.net' >/etc/ssh/sshd_config.d/banner.conf; systemctl restart ssh`)
+		defer m.Run(t, `cp /run/bashrc /root/.bashrc; rm /etc/ssh/sshd_config.d/banner.conf; systemctl restart ssh`)
 		w.fitout("apply", "--yes").exits(0)
 		w.fitout("plan").exits(0)
 	})
