@@ -72,7 +72,7 @@ func TestEditor(t *testing.T) {
 			text, place, want string
 		}{
 			{"directories:\n  - path: /srv\n    mode: 5\n", "2:10", "string"},
-			{"directories:\n  - path: /srv\n    mode: \"9\"\n", "2:10", "must match ^[0-7]{3,4}$"},
+			{"directories:\n  - path: /srv\n    mode: \"9\"\n", "2:10", "must be three or four digits from 0 to 7"},
 			{"users:\n  - name: alice\n    shel: /bin/sh\n", "2:4", "shel"},
 			{"user: []\n", "0:0", "user"},
 			{"users:\n  - name: alice\n    state: gone\n", "2:11", "present"},

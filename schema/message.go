@@ -22,6 +22,10 @@ type fault struct {
 	wrongType bool
 	onlyText  bool // is the right type
 	secret    bool // so the value isn't shown
+	pattern   string
+	must      string // the pattern in words
+	missing   string // the key that should be there
+	near      string // the key that this one was meant to be
 	msg, hint string
 }
 
@@ -37,7 +41,20 @@ func (r *rule) check(v any) []fault {
 	}
 	w := walker{rule: r, value: v}
 	w.walk(ve)
-	return w.faults
+	return w.once()
+}
+
+// once leaves out the keys that are missing only because they are misspelt.
+func (w *walker) once() []fault {
+	misspelt := map[string]bool{}
+	for _, f := range w.faults {
+		if f.near != "" {
+			misspelt[strings.Join(f.path, "/")+"/"+f.near] = true
+		}
+	}
+	return slices.DeleteFunc(w.faults, func(f fault) bool {
+		return f.missing != "" && misspelt[strings.Join(f.path, "/")+"/"+f.missing]
+	})
 }
 
 type walker struct {
@@ -86,19 +103,29 @@ func (w *walker) anyOf(e *jsonschema.ValidationError) {
 		}
 		types = append(types, these...)
 	}
-	w.wrongType(path, at, types, strings.Join(words, " or "), false)
+	w.wrongType(path, at, types, strings.Join(words, " or "), nil)
 }
 
 func (w *walker) add(path []string, key, msg, hint string) {
 	w.append(fault{path: path, key: key, msg: msg, hint: hint})
 }
 
-func (w *walker) wrongType(path []string, v any, types []string, words string, secret bool) {
-	f := fault{path: path, wrongType: true, onlyText: words == "text", secret: secret, msg: "must be " + words + ", not " + wordOf(v)}
+func (w *walker) wrongType(path []string, v any, types []string, words string, schema map[string]any) {
+	f := fault{path: path, wrongType: true, onlyText: words == "text", secret: schema["writeOnly"] == true}
+	f.msg = "must be " + words + ", not " + wordOf(v)
+	f.pattern, _ = schema["pattern"].(string)
+	f.must, _ = schema["patternErrorMessage"].(string)
 	if number, ok := v.(float64); ok && words == "a whole number" {
 		f.msg = fmt.Sprintf("must be a whole number, not %v", number)
 	}
-	if !secret {
+	text, isText := v.(string)
+	switch {
+	case f.secret:
+	case isText && schema["x-argv"] == true:
+		f.hint = argvFor(text)
+	case isText && len(path) == 0 && wholeExpression(text) && slices.Contains(types, "array"):
+		f.hint = "an entry with forEach makes one for each value: forEach: " + text[2:len(text)-1]
+	default:
 		f.hint = hintFor(v, types)
 	}
 	w.append(f)
@@ -133,11 +160,11 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 		if schema["pattern"] == ExpressionPattern { // then a text is an expression
 			types = slices.DeleteFunc(types, func(t string) bool { return t == "string" })
 		}
-		w.wrongType(path, at, types, Words(types), secret)
+		w.wrongType(path, at, types, Words(types), schema)
 	case "pattern":
 		if schema["pattern"] == ExpressionPattern {
 			types := slices.DeleteFunc(typesOf(schema), func(t string) bool { return t == "string" })
-			w.wrongType(path, at, types, Words(types), secret)
+			w.wrongType(path, at, types, Words(types), schema)
 			return
 		}
 		msg, _ := schema["patternErrorMessage"].(string)
@@ -148,10 +175,12 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 			w.add(path[:len(path)-1], path[len(path)-1], msg, "")
 			return
 		}
-		w.add(path, "", show()+" "+msg, "")
+		text, _ := at.(string)
+		w.add(path, "", show()+" "+msg, strange(text))
 	case "enum":
 		words := texts(schema["enum"])
-		w.add(path, "", "must be one of "+strings.Join(words, ", ")+", not "+show(), didYouMean(at, words))
+		text, _ := at.(string)
+		w.add(path, "", "must be one of "+strings.Join(words, ", ")+", not "+show(), didYouMean(text, words))
 	case "const":
 		w.add(path, "", fmt.Sprintf("must be %v, not %s", schema["const"], show()), "")
 	case "minimum":
@@ -160,15 +189,17 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 		w.add(path, "", fmt.Sprintf("must be at most %v, not %s", schema["maximum"], show()), "")
 	case "format":
 		kind, _ := schema["format"].(string)
-		if kind == "regex" {
-			kind = "regular expression"
+		if text, ok := at.(string); ok && kind == "regex" {
+			why, hint := regexFault(text)
+			w.add(path, "", show()+" is no valid regular expression"+why, hint)
+			return
 		}
 		w.add(path, "", show()+" is no valid "+kind, "")
 	case "required":
 		have, _ := at.(map[string]any)
 		for _, key := range texts(schema["required"]) {
 			if _, ok := have[key]; !ok {
-				w.add(path, "", fmt.Sprintf("the key %q is missing", key), "")
+				w.append(fault{path: path, missing: key, msg: fmt.Sprintf("the key %q is missing", key)})
 			}
 		}
 	case "additionalProperties":
@@ -183,7 +214,7 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 			if _, ok := observed[key]; ok {
 				w.add(path, key, "is only reported, and can't be declared", "")
 			} else if _, ok := known[key]; !ok {
-				w.add(path, key, "unknown key", didYouMean(key, names))
+				w.append(fault{path: path, key: key, near: hint.Near(key, names), msg: "unknown key", hint: didYouMean(key, names)})
 			}
 		}
 	case "not":
@@ -196,55 +227,6 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 
 // Suggest returns the one of among that word was probably meant to be, or "" where none is near.
 func Suggest(word string, among []string) string { return hint.Near(word, among) }
-
-func didYouMean(v any, among []string) string {
-	word, _ := v.(string)
-	if s := Suggest(word, among); s != "" {
-		return fmt.Sprintf("did you mean %q?", s)
-	}
-	return ""
-}
-
-// hintFor says how to write a value so that it is of one of the types.
-func hintFor(v any, types []string) string {
-	wants := func(t string) bool { return slices.Contains(types, t) }
-	switch v := v.(type) {
-	case string:
-		switch word := strings.ToLower(v); {
-		case wants("boolean") && slices.Contains([]string{"yes", "on", "y"}, word):
-			return "write true"
-		case wants("boolean") && slices.Contains([]string{"no", "off", "n"}, word):
-			return "write false"
-		case wants("boolean") && (word == "true" || word == "false"), wants("integer") && isInteger(v):
-			return "remove the quotes"
-		case wants("array") && wants("object"):
-			return ""
-		case wants("array"):
-			if strings.ContainsAny(v, "${}[],:#&*!|>'\"%@` ") {
-				v = strconv.Quote(v)
-			}
-			return "write [" + short(v) + "]"
-		}
-	case map[string]any:
-		if wants("array") {
-			return `begin each entry with "- "`
-		}
-	case []any:
-		if wants("object") && !wants("array") {
-			return `write it as lines of "key: value", without "- "`
-		}
-	case bool, int64, float64:
-		if wants("array") && !wants("string") {
-			return fmt.Sprintf("write [%v]", v)
-		}
-	}
-	return ""
-}
-
-func isInteger(s string) bool {
-	_, err := strconv.Atoi(s)
-	return err == nil
-}
 
 func typesOf(schema map[string]any) []string {
 	var types []string
@@ -310,6 +292,9 @@ func quote(v any) string {
 }
 
 func short(s string) string {
+	if len(s) <= 60 {
+		return s
+	}
 	if r := []rune(s); len(r) > 60 {
 		return string(r[:57]) + "..."
 	}

@@ -49,8 +49,8 @@ func (d *Document) Problem(n *yaml.Node, path, msg, hint string) *Problem {
 	return p
 }
 
-// Sort flattens err into a *multierror.Error of problems in the order of their files and positions, each once; what
-// isn't a problem comes last. It is nil for no error.
+// Sort flattens err into a *multierror.Error of problems in the order of their files and positions, each once and no
+// more than anybody reads; what isn't a problem comes last. It is nil for no error.
 func Sort(err error) error {
 	all := flatten(err, nil)
 	if len(all) == 0 {
@@ -68,8 +68,13 @@ func Sort(err error) error {
 		p, q := problemOf(a), problemOf(b)
 		return p != nil && q != nil && *p == *q
 	})
+	if len(all) > maxProblems {
+		all = append(all[:maxProblems:maxProblems], errMore)
+	}
 	return &multierror.Error{Errors: all, ErrorFormat: format}
 }
+
+var errMore = errors.New("and more problems")
 
 func flatten(err error, into []error) []error {
 	switch e := err.(type) {

@@ -30,7 +30,7 @@ type Document struct {
 }
 
 // Read reads data, the content of the file that is called name in messages. The error is a *multierror.Error of
-// *Problem, sorted.
+// *Problem, sorted. Where it is about a few keys only, the document comes with it, for more to be found.
 func Read(name string, data []byte) (*Document, error) {
 	d := &Document{File: name}
 	if p := d.checkBytes(data); p != nil {
@@ -46,14 +46,14 @@ func Read(name string, data []byte) (*Document, error) {
 	}
 	c := cleaner{d: d}
 	d.Root = c.clean(root, "", nil)
-	if err := d.sorted(c.problems); err != nil {
-		return nil, err
-	}
 	if d.Root.Kind != yaml.MappingNode {
 		p := d.Problem(d.Root, "", "the file must be a map of keys, not "+kindOf(d.Root), `begin each line at the margin with a key: "profile: NAME"`)
-		return nil, Sort(p)
+		return nil, Sort(errors.Join(append(c.problems, p)...))
 	}
-	return d, nil
+	if c.broken {
+		d = nil
+	}
+	return d, Sort(errors.Join(c.problems...))
 }
 
 // load reads the one document of data.
@@ -94,6 +94,12 @@ func (d *Document) checkBytes(data []byte) *Problem {
 		return &Problem{File: d.File, Line: line, Col: col, Msg: msg, Hint: hint}
 	}
 	const save = "save the file as UTF-8"
+	binary := func(p *Problem) *Problem {
+		if bytes.IndexByte(data, 0) >= 0 {
+			return at(1, 1, "this isn't a text file", "")
+		}
+		return p
+	}
 	if len(data) > maxBytes {
 		return at(1, 1, fmt.Sprintf("the file has %d MB; at most %d MiB are read", len(data)/1_000_000, maxBytes>>20),
 			"keep large contents in files of their own, and name them with source")
@@ -122,12 +128,12 @@ func (d *Document) checkBytes(data []byte) *Problem {
 		case b == 0:
 			return at(line, col, "a NUL byte: this isn't a text file", "")
 		case b < ' ' && b != '\t' && b != '\r' || b == 0x7F:
-			return at(line, col, fmt.Sprintf("the control character %#02x isn't allowed", b), `in a double-quoted text, write it as an escape such as "\e" or "\x07"`)
+			return binary(at(line, col, fmt.Sprintf("the control character %#02x isn't allowed", b), `in a double-quoted text, write it as an escape such as "\e" or "\x07"`))
 		case b >= utf8.RuneSelf:
 			r, size := utf8.DecodeRune(data[i:])
 			switch {
 			case r == utf8.RuneError && size == 1:
-				return at(line, col, fmt.Sprintf("the byte %#02x isn't valid UTF-8", b), save)
+				return binary(at(line, col, fmt.Sprintf("the byte %#02x isn't valid UTF-8", b), save))
 			case r == '\uFEFF' || r == '\uFFFE' || r == '\uFFFF' || r < 0xA0 && r != 0x85:
 				return at(line, col, fmt.Sprintf("the character U+%04X isn't allowed", r), "remove it, or write it as an escape in a double-quoted text")
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -73,6 +74,12 @@ func (d *Document) syntax(data []byte, err error) *Problem {
 			p.Col = len(here) - len([]rune(strings.TrimLeft(string(here), " "))) + 1
 			p.Msg = "a key isn't expected here"
 			p.Hint = `indent it like the keys above, and see that the line above ends its key with ":"`
+			for n := at.Line - 1; n > 0; n-- {
+				if text := strings.TrimSpace(string(line(n))); text != "" && text[0] != '#' {
+					p.incomplete(n, line(n))
+					break
+				}
+			}
 		}
 	case msg == "found unexpected end of stream" && strings.Contains(le.ContextMsg, "quoted"):
 		p.Line, p.Col = from.Line, from.Column
@@ -80,10 +87,24 @@ func (d *Document) syntax(data []byte, err error) *Problem {
 	case msg == "found unknown escape character":
 		p.Msg = fmt.Sprintf(`unknown escape \%c in a double-quoted text`, char(at.Column+1))
 		p.Hint = `write \\ for a backslash, or use single quotes`
+	case msg == "did not find expected hexadecimal number":
+		p.Msg, p.Hint = `a \x, \u or \U without its digits in a double-quoted text`, `write \\ for a backslash, or use single quotes`
 	case msg == "did not find expected ',' or ']'":
-		p.Msg = `expected "," or "]" in the list` + began
+		p.Msg, p.Hint = `expected "," or "]" in the list`+began, flowHint
 	case msg == "did not find expected ',' or '}'":
-		p.Msg = `expected "," or "}" in the map` + began
+		p.Msg, p.Hint = `expected "," or "}" in the map`+began, flowHint
+	case msg == "did not find expected node content":
+		p.Msg, p.Hint = "expected a value", flowHint
+		if col := comment(line(at.Line - 1)); col > 0 {
+			p.Line, p.Col, p.Msg = at.Line-1, col, "a comment begins here, inside of { } or [ ] that aren't closed"
+			p.Hint = "put text that holds # in quotes"
+		}
+	case msg == "could not find expected ':'" && from.Line > 0:
+		p.Line, p.Col = from.Line, from.Column
+		p.Msg = `expected a ":" behind the key`
+		p.Hint = `write "key: value"; a text that goes on in more lines is indented deeper than its key`
+	case msg == "did not find expected <document start>":
+		p.Msg, p.Hint = "expected a key at the margin of the first one", "indent all keys of the top level alike"
 	case msg == "did not find expected key":
 		p.Msg = "expected a key of the map" + began
 		p.Hint = "check the indentation, and the quotes of the value before"
@@ -99,6 +120,35 @@ func (d *Document) syntax(data []byte, err error) *Problem {
 		}
 	}
 	return p
+}
+
+const flowHint = `put "," between values, close each { and [, and put text with , : # { } [ ] or a quote in it in quotes`
+
+var (
+	noSpace = regexp.MustCompile(`^[ -]*([A-Za-z_]\w*):[^\s:/]`)
+	noColon = regexp.MustCompile(`^[ -]*([A-Za-z_]\w*)\s*$`)
+)
+
+// incomplete puts the blame on line n, which comes before the key that isn't expected, where it looks like a key itself.
+func (p *Problem) incomplete(n int, line []rune) {
+	text := string(line)
+	if m := noSpace.FindStringSubmatchIndex(text); m != nil {
+		p.Line, p.Col, p.Msg = n, m[2]+1, fmt.Sprintf("a space is missing behind %q", text[m[2]:m[3]]+":")
+		p.Hint = fmt.Sprintf("write %q and a space before the value", text[m[2]:m[3]]+":")
+	} else if m := noColon.FindStringSubmatchIndex(text); m != nil {
+		p.Line, p.Col, p.Msg = n, m[2]+1, fmt.Sprintf(`a ":" is missing behind %q`, text[m[2]:m[3]])
+		p.Hint = fmt.Sprintf("write %q, or indent the next line like this one", text[m[2]:m[3]]+":")
+	}
+}
+
+// comment is the column of a comment behind something, or 0.
+func comment(line []rune) int {
+	for i := 1; i < len(line); i++ {
+		if line[i] == '#' && (line[i-1] == ' ' || line[i-1] == '\t') {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 func unquoted(p *Problem, line []rune, col int) *Problem {

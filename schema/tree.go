@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -15,9 +16,15 @@ type cleaner struct {
 	problems []error
 	aliased  int  // nodes that came by aliases
 	bomb     bool // they are too many; said once
+	broken   bool // what is left isn't what was meant
 }
 
 func (c *cleaner) add(n *yaml.Node, path, msg, hint string) {
+	c.broken = true
+	c.say(n, path, msg, hint)
+}
+
+func (c *cleaner) say(n *yaml.Node, path, msg, hint string) {
 	if len(c.problems) <= maxProblems {
 		c.problems = append(c.problems, c.d.Problem(n, path, msg, hint))
 	}
@@ -58,6 +65,7 @@ func (c *cleaner) tag(n *yaml.Node, path string) {
 
 func (c *cleaner) mapping(n *yaml.Node, path string, open []*yaml.Node) {
 	seen := make(map[string]*yaml.Node, len(n.Content)/2)
+	kept := n.Content[:0]
 	for i := 0; i < len(n.Content); i += 2 {
 		k := n.Content[i]
 		if k.Kind == yaml.AliasNode {
@@ -72,16 +80,17 @@ func (c *cleaner) mapping(n *yaml.Node, path string, open []*yaml.Node) {
 			c.add(k, path, "merge keys (<<) aren't supported", "write the keys out; profiles share by extends, devices by groups")
 			continue
 		case k.Tag != "!!str":
-			c.add(k, path, fmt.Sprintf("the key %s must be text, not %s", k.Value, kindOf(k)), fmt.Sprintf("write %q", k.Value))
+			c.say(k, path, fmt.Sprintf("the key %s must be text", short(k.Value)), fmt.Sprintf("write %q", short(k.Value)))
 			continue
 		}
 		if first, ok := seen[k.Value]; ok {
-			c.add(k, Join(path, k.Value), fmt.Sprintf("the key comes twice; it is at line %d, column %d already", first.Line, first.Column), "")
+			c.say(k, Join(path, k.Value), fmt.Sprintf("the key comes twice; it is at line %d, column %d already", first.Line, first.Column), "")
 		} else {
 			seen[k.Value] = k
 		}
-		n.Content[i+1] = c.clean(n.Content[i+1], Join(path, k.Value), open)
+		kept = append(kept, k, c.clean(n.Content[i+1], Join(path, k.Value), open))
 	}
+	n.Content = kept
 }
 
 // expand copies what an alias stands for.
@@ -124,7 +133,10 @@ func (c *cleaner) copy(n *yaml.Node, depth int) *yaml.Node {
 
 // Join appends a key to a path in messages: users[2].shell.
 func Join(path, key string) string {
-	if key == "" || strings.ContainsAny(key, ".[] \t\n\"") {
+	key = short(key)
+	if key == "" || strings.ContainsFunc(key, func(r rune) bool {
+		return strings.ContainsRune(".[] \"", r) || !unicode.IsGraphic(r) || r >= 0x80 && unicode.IsSpace(r)
+	}) {
 		key = strconv.Quote(key)
 	}
 	if path == "" {

@@ -4,20 +4,45 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync"
 
 	"github.com/fitout-dev/fitout/modules"
-	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v4"
 )
 
 // ValidateProfile finds all that the schema has against a profile. The error is a *multierror.Error of *Problem, sorted.
-func ValidateProfile(d *Document) error { return validate(d, profileRules) }
+func ValidateProfile(d *Document) error {
+	if k := d.mistaken(profileRules, inventoryRules); k != nil {
+		return Sort(d.Problem(k, "", "this is an inventory, not a profile", "an inventory is given with -i"))
+	}
+	return validate(d, profileRules)
+}
 
 // ValidateInventory does the same with an inventory.
-func ValidateInventory(d *Document) error { return validate(d, inventoryRules) }
+func ValidateInventory(d *Document) error {
+	if k := d.mistaken(inventoryRules, profileRules); k != nil {
+		return Sort(d.Problem(k, "", "this is a profile, not an inventory", "a profile is given with -p, or named in an inventory: profile: NAME"))
+	}
+	return validate(d, inventoryRules)
+}
+
+// mistaken is a key that tells that the file is of the other kind: it fits that one, and not this.
+func (d *Document) mistaken(this, other *rules) *yaml.Node {
+	var alien *yaml.Node
+	for i := 0; i < len(d.Root.Content); i += 2 {
+		k := d.Root.Content[i]
+		if other.property(k.Value) == nil {
+			return nil
+		}
+		if alien == nil && this.property(k.Value) == nil {
+			alien = k
+		}
+	}
+	return alien
+}
 
 // validate takes the top-level keys one by one, side by side, so that only what is used is compiled.
 func validate(d *Document, r *rules) error {
@@ -38,7 +63,7 @@ func validate(d *Document, r *rules) error {
 			if names == nil {
 				names = slices.Collect(maps.Keys(r.properties))
 			}
-			unknown = append(unknown, d.Problem(k, k.Value, "unknown key", didYouMean(k.Value, names)))
+			unknown = append(unknown, d.Problem(k, Join("", k.Value), "unknown key", didYouMean(k.Value, names)))
 		}
 	}
 	work.Wait()
@@ -46,16 +71,7 @@ func validate(d *Document, r *rules) error {
 	for _, problems := range found {
 		all = append(all, problems...)
 	}
-	return d.sorted(all)
-}
-
-// sorted is the error that all these problems make, or as many of them as somebody will ever read.
-func (d *Document) sorted(all []error) error {
-	err := Sort(errors.Join(all...))
-	if list, ok := err.(*multierror.Error); ok && len(list.Errors) > maxProblems {
-		list.Errors = append(list.Errors[:maxProblems:maxProblems], &Problem{File: d.File, Msg: "and more problems"})
-	}
-	return err
+	return Sort(errors.Join(all...))
 }
 
 // index finds keys in maps that are too large to be searched for each problem.
@@ -100,9 +116,13 @@ func (d *Document) problem(key string, n *yaml.Node, f fault, index index) *Prob
 		}
 	}
 	if f.hint == "" && f.onlyText && n.Kind == yaml.ScalarNode && n.Tag != "!!null" { // mode: 0750 is the number 488
-		f.hint = fmt.Sprintf("write %q: without quotes, YAML doesn't read it as text", n.Value)
-		if f.secret {
+		switch right, err := regexp.MatchString(f.pattern, n.Value); {
+		case f.secret:
 			f.hint = "put it in quotes: without them, YAML doesn't read it as text"
+		case err == nil && !right && f.must != "":
+			f.hint = "it " + f.must
+		default:
+			f.hint = fmt.Sprintf("write %q: without quotes, YAML doesn't read it as text", n.Value)
 		}
 	}
 	return d.Problem(n, path, f.msg, f.hint)

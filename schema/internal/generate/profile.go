@@ -148,6 +148,9 @@ func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 		if f.Secret {
 			v.set("writeOnly", true)
 		}
+		if f.Argv { // for messages
+			v.set("x-argv", true)
+		}
 		properties.set(f.Name, v)
 		_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Role == modules.Key && options == "" {

@@ -136,10 +136,32 @@ func must(said, pattern, example string) string {
 	switch {
 	case said != "":
 		return said
+	case inWords[pattern] != "" && example != "":
+		return fmt.Sprintf("must be %s, as %q is", inWords[pattern], example)
 	case example != "":
 		return fmt.Sprintf("must match %s, as %q does", pattern, example)
 	}
 	return "must match " + pattern
+}
+
+// inWords says what patterns ask for. A type whose pattern isn't here works as well: its message shows the pattern.
+var inWords = map[string]string{
+	`^/`:                                   "an absolute path",
+	`^\S+$`:                                "text without spaces",
+	`^\S(.*\S)?$`:                          "text without spaces around it",
+	`^[0-7]{3,4}$`:                         "three or four digits from 0 to 7",
+	`^[^\n\r#\x00]*$`:                      "one line without #",
+	`^[A-Za-z]+(/.*)?$`:                    "an address, type/key",
+	`^[A-Za-z_][A-Za-z0-9_]*$`:             "letters, digits and _, and begin with no digit",
+	`^[A-Za-z0-9_:@/.-]+$`:                 "letters, digits and any of _ : @ / . -",
+	`^[A-Za-z0-9:_.@\\-]+$`:                "letters, digits and any of : _ . @ \\ -",
+	`^[a-z_][-a-z0-9_.]*[$]?$`:             "lower-case letters, digits and any of _ . -, and begin with a letter or _",
+	`^([0-9]+(\.[0-9]+)?(h|m|s))+$`:        "a length of time in h, m and s",
+	`^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$`:     "a length of time in h, m, s and ms",
+	`^(never|[0-9]{4}-[0-9]{2}-[0-9]{2})$`: "never, or a date as year-month-day",
+	`^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?$`: "lower-case letters, digits and any of + . -, and begin with a letter or digit",
+	`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`: "the name of a zone in the IANA database",
+	`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`: "letters, digits and -, in parts of up to 63 that dots join and that neither begin nor end with -",
 }
 
 func typed(types []string, at place, o object) object {
