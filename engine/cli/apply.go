@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fitout-dev/fitout/engine/plan"
@@ -35,6 +36,7 @@ Exit status: 0 every device is in the desired state, 3 a device failed, could no
   fitout apply --plan plan.json`,
 		RunE: func(c *cobra.Command, args []string) error { return runApply(c.Context(), a, &o, args) },
 	}
+	c.ValidArgsFunction = o.complete
 	o.fleetOptions.flags(c.Flags())
 	c.Flags().StringVar(&o.plan, "plan", "", "apply the plan in this `file`")
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
@@ -58,6 +60,9 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 		return err
 	}
 	defer f.close()
+	if err := planned(expected, f.devices); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := newProgress(a, f.devices)
@@ -95,6 +100,19 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 		rec.finish(results, f.devices)
 	}
 	return status(p.summarize(r.ID, results, false))
+}
+
+// planned refuses devices that a plan has nothing for.
+func planned(expected *plan.Plan, devices []run.Device) error {
+	if expected == nil {
+		return nil
+	}
+	for _, d := range devices {
+		if !slices.ContainsFunc(expected.Devices, func(p plan.Device) bool { return p.Name == d.Name }) {
+			return hint.New(fmt.Errorf("the plan has nothing for %s", d.Name), "make a plan for it, or leave it out")
+		}
+	}
+	return nil
 }
 
 // from takes what to work on from a plan file. Devices given beside it must be in it.

@@ -20,7 +20,6 @@ wrong values, bad expressions, missing files, references to nowhere, loops.
 A profile that uses secrets or variables of an inventory is best checked through that inventory.`,
 		Example: `  fitout check sales-laptop.yaml
   fitout check inventory.yaml`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runCheck(a, &o, args) },
 	}
 	c.Flags().StringVarP(&o.inventory, "inventory", "i", "", "`file` whose secrets and variables the profiles use")

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/fitout-dev/fitout/engine/run"
@@ -21,6 +20,7 @@ A device on which a run is under way is left alone.`,
 		Example: "  fitout clean -i inventory.yaml retired",
 		RunE:    func(c *cobra.Command, args []string) error { return runClean(c.Context(), a, &o, args) },
 	}
+	c.ValidArgsFunction = o.complete
 	o.connection(c.Flags())
 	return c
 }
@@ -52,8 +52,7 @@ func runClean(ctx context.Context, a *app, o *fleetOptions, args []string) error
 				}
 				a.printJSON(line)
 			case err != nil:
-				fmt.Fprintf(a.err, "%s: ", d.Name)
-				a.show(err)
+				a.showOf(d.Name, err)
 			default:
 				a.say("%s: cleaned", d.Name)
 			}

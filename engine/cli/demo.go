@@ -45,7 +45,6 @@ The device is a folder behind an SSH server that this command starts on 127.0.0.
 or network is needed. With --machines it is real Debian machines, which takes root on Linux.`,
 		Example: `  fitout demo
   sudo fitout demo --machines 4`,
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithCancel(c.Context())
 			defer cancel()
@@ -53,7 +52,7 @@ or network is needed. With --machines it is real Debian machines, which takes ro
 			return runDemo(ctx, a, n)
 		},
 	}
-	c.Flags().IntVar(&n, "machines", 0, "use this many real Debian machines")
+	c.Flags().IntVar(&n, "machines", 0, "use `N` real Debian machines")
 	return c
 }
 

@@ -17,7 +17,6 @@ func newExplainCommand(a *app) *cobra.Command {
 		Example: `  fitout explain
   fitout explain users
   fitout explain files.mode`,
-		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string
 			for _, t := range registry.Types {

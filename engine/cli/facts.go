@@ -21,6 +21,7 @@ func newFactsCommand(a *app) *cobra.Command {
   fitout facts -i inventory.yaml laptops --json`,
 		RunE: func(c *cobra.Command, args []string) error { return runFacts(c.Context(), a, &o, args) },
 	}
+	c.ValidArgsFunction = o.complete
 	o.connection(c.Flags())
 	return c
 }
@@ -55,8 +56,7 @@ func runFacts(ctx context.Context, a *app, o *fleetOptions, args []string) error
 				a.printJSON(map[string]any{"device": res.Device, "error": res.Err.Error()})
 				continue
 			}
-			fmt.Fprintf(a.err, "%s: ", res.Device)
-			a.show(res.Err)
+			a.showOf(res.Device, res.Err)
 		case a.json:
 			a.printJSON(map[string]any{"device": res.Device, "facts": facts[res.Device]})
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,15 +39,15 @@ type fleetOptions struct {
 // connection adds the flags that say which devices.
 func (o *fleetOptions) connection(f *pflag.FlagSet) {
 	f.StringVarP(&o.inventory, "inventory", "i", "", "the inventory `file`; default: inventory.yaml where there is one")
-	f.StringArrayVar(&o.device, "device", nil, "a device that is in no inventory: ssh://USER@ADDRESS[:PORT], or local; may be repeated")
-	f.IntVar(&o.parallel, "parallel", 50, "how many devices to work on at once")
+	f.StringArrayVar(&o.device, "device", nil, "a device that is in no inventory, as a `URL`: ssh://USER@ADDRESS[:PORT], or local; may be repeated")
+	f.IntVar(&o.parallel, "parallel", 50, "how many devices to work on at once (`N`)")
 }
 
 func (o *fleetOptions) flags(f *pflag.FlagSet) {
 	o.connection(f)
 	f.StringVarP(&o.profile, "profile", "p", "", "this profile (a `file`, or the name of a shipped one) for all devices")
-	f.StringSliceVar(&o.only, "only", nil, "only these resources: types or addresses, such as packages or users/alice")
-	f.StringSliceVar(&o.skip, "skip", nil, "all but these resources")
+	f.StringSliceVar(&o.only, "only", nil, "only these `resources`: types or addresses, such as packages or users/alice")
+	f.StringSliceVar(&o.skip, "skip", nil, "all but these `resources`")
 }
 
 // fleet is the devices to work on, ready to run.
@@ -168,6 +169,9 @@ func (o *fleetOptions) compiled(loader *profile.Loader, d inventory.Device, r *r
 	return nil
 }
 
+// retarget is where tests put folders in the place of devices' roots.
+var retarget = func(device string, t run.Target) run.Target { return t }
+
 // device says how a device is reached. One that is in no inventory has no name of its own in messages and hints.
 func (a *app) device(f *fleet, d inventory.Device, oneOff bool) (run.Device, error) {
 	c := d.Connect
@@ -257,10 +261,14 @@ func looksLikeInventory(file string) (bool, error) {
 		return false, nil
 	}
 	fi, err := os.Stat(file)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, hint.New(fmt.Errorf("no file %s", file), "check the path; `fitout profiles` lists what ships with fitout")
+	case err != nil:
 		return false, err
-	}
-	if fi.Size() > 1<<26 {
+	case fi.IsDir():
+		return false, hint.New(fmt.Errorf("%s is a folder", file), "name the files in it: %s", filepath.Join(file, "*.yaml"))
+	case fi.Size() > 1<<26:
 		return false, nil
 	}
 	b, err := os.ReadFile(file)

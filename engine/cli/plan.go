@@ -3,10 +3,12 @@ package cli
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/plan"
 	"github.com/fitout-dev/fitout/engine/run"
+	"github.com/fitout-dev/fitout/profiles"
 	"github.com/spf13/cobra"
 )
 
@@ -29,6 +31,7 @@ Exit status: 0 nothing to do, 2 changes are pending, 3 a device could not be pla
   fitout plan -i inventory.yaml laptops --out plan.json && fitout apply --plan plan.json`,
 		RunE: func(c *cobra.Command, args []string) error { return runPlan(c.Context(), a, &o, args) },
 	}
+	c.ValidArgsFunction = o.complete
 	o.fleetOptions.flags(c.Flags())
 	c.Flags().StringVar(&o.out, "out", "", "write the plan to this `file`, for apply --plan")
 	c.Flags().BoolVar(&o.all, "all", false, "show also what is in the desired state")
@@ -55,19 +58,29 @@ func runPlan(ctx context.Context, a *app, o *planOptions, args []string) error {
 	}
 	code := p.summarize("", results, true)
 	if o.out != "" {
-		saved := &plan.Plan{Format: plan.Format, Created: time.Now().UTC(), Profile: o.profile, Only: o.only, Skip: o.skip, Devices: devices}
-		if o.inventory != "" {
-			if saved.Inventory, err = filepath.Abs(o.inventory); err != nil {
+		saved := &plan.Plan{Format: plan.Format, Created: time.Now().UTC(), OneOff: o.device, Only: o.only, Skip: o.skip, Devices: devices}
+		if saved.Inventory, err = absolute(o.inventory); err != nil {
+			return err
+		}
+		if saved.Profile = o.profile; !slices.Contains(profiles.List(), o.profile) {
+			if saved.Profile, err = absolute(o.profile); err != nil {
 				return err
 			}
 		}
-		saved.OneOff = o.device
 		if err := plan.Save(o.out, saved); err != nil {
 			return err
 		}
 		a.say("the plan is in %s: apply it with `fitout apply --plan %s`", o.out, o.out)
 	}
 	return status(code)
+}
+
+// absolute is a path that holds wherever the plan is applied; none stays none.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
 }
 
 func plans(results []run.Result) []plan.Device {

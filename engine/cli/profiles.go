@@ -16,7 +16,6 @@ func newProfilesCommand(a *app) *cobra.Command {
 		Short: "List the profiles that ship with fitout, or print one",
 		Example: `  fitout profiles
   fitout profiles baseline-linux > my-baseline.yaml`,
-		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				b, err := profiles.Open(args[0])

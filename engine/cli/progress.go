@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -70,12 +72,37 @@ func (p *progress) report(e run.Event) {
 	case !p.a.quiet:
 		p.plain(e)
 	}
-	if l := e.Log; l != nil {
-		p.a.log.Debug(l.Text, "device", e.Device, "level", l.Level)
+	if p.a.verbose {
+		p.verbose(e)
 	}
-	if e.Event != nil && e.Event.Type == wire.Log {
-		p.a.log.Debug(e.Event.Text, "device", e.Device, "level", e.Event.Level)
+}
+
+// verbose logs each step, and what modules say.
+func (p *progress) verbose(e run.Event) {
+	log := p.a.log.With("device", e.Device)
+	switch {
+	case e.Log != nil:
+		logged(log, e.Log)
+	case e.Event == nil && e.Result != nil:
+		log.Debug(string(e.Phase), "status", string(e.Result.Status))
+	case e.Event == nil:
+		log.Debug(string(e.Phase))
+	case e.Event.Type == wire.Log:
+		logged(log, e.Event)
+	case e.Event.Address != "":
+		log.Debug(e.Event.Type, "address", e.Event.Address, "status", e.Event.Status)
 	}
+}
+
+func logged(log *slog.Logger, e *wire.Event) {
+	var level slog.Level
+	if level.UnmarshalText([]byte(e.Level)) != nil {
+		level = slog.LevelInfo
+	}
+	if e.Address != "" {
+		log = log.With("address", e.Address)
+	}
+	log.Log(context.Background(), level, e.Text)
 }
 
 // line prints an event as JSON.
@@ -103,17 +130,22 @@ func (p *progress) plain(e run.Event) {
 	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.Changed:
 		p.a.say("%s: %s: %s (%.1f s)", e.Device, e.Event.Address, past(e.Event), e.Event.Seconds)
 	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.FailedStatus:
-		p.a.say("%s: %s: failed: %s", e.Device, e.Event.Address, e.Event.Error)
+		p.a.say("%s: %s: failed: %s", e.Device, e.Event.Address, printable(e.Event.Error, "  "))
 		if e.Event.Hint != "" {
-			p.a.say("  hint: %s", e.Event.Hint)
+			p.a.say("  hint: %s", printable(e.Event.Hint, "  "))
 		}
-	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.Skipped && strings.HasSuffix(e.Event.Reason, "failed"):
+	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.Skipped && consequence(e.Event.Reason):
 		p.a.say("%s: %s: skipped (%s)", e.Device, e.Event.Address, e.Event.Reason)
-	case e.Event != nil && e.Event.Type == wire.Log && e.Event.Level == "warn":
-		p.a.say("%s: %s: %s", e.Device, e.Event.Address, e.Event.Text)
+	case e.Event != nil && e.Event.Type == wire.Log && strings.EqualFold(e.Event.Level, "warn"):
+		p.a.say("%s: %s: %s", e.Device, e.Event.Address, printable(e.Event.Text, "  "))
 	case e.Phase == run.Silent:
 		p.a.say("%s: nothing heard for a while; others go on", e.Device)
 	}
+}
+
+// consequence says whether a resource was skipped because another failed, not because the profile wants it so.
+func consequence(reason string) bool {
+	return strings.HasSuffix(reason, " failed") || strings.HasSuffix(reason, " was skipped")
 }
 
 // past says what was done: "created", "updated".
@@ -199,7 +231,9 @@ func (p *progress) outcome(results []run.Result) {
 		shown++
 		text := fmt.Sprintf("%-*s  %s", width, r.Device, p.a.paint(out, colors[r.Status], fmt.Sprintf("%-11s", r.Status)))
 		c := r.Counts
-		text += fmt.Sprintf("  %d changed, %d unchanged", c.Changed, c.Unchanged)
+		if r.Plan != nil && len(r.Plan.Resources) > 0 {
+			text += fmt.Sprintf("  %d changed, %d unchanged", c.Changed, c.Unchanged)
+		}
 		for _, x := range []struct {
 			n    int
 			what string
@@ -208,15 +242,15 @@ func (p *progress) outcome(results []run.Result) {
 				text += fmt.Sprintf(", %d %s", x.n, x.what)
 			}
 		}
-		fmt.Fprintln(out, text)
+		fmt.Fprintln(out, strings.TrimRight(text, " "))
 		if r.Err != nil {
-			fmt.Fprintf(out, "  %s\n", strings.ReplaceAll(r.Err.Error(), "\n", "\n  "))
+			fmt.Fprintf(out, "  %s\n", printable(r.Err.Error(), "  "))
 			if h := hint.Of(r.Err); h != "" {
-				fmt.Fprintf(out, "  hint: %s\n", h)
+				fmt.Fprintf(out, "  hint: %s\n", printable(h, "  "))
 			}
 		}
 		if r.Reboot != "" {
-			fmt.Fprintf(out, "  a reboot is pending: %s\n", r.Reboot)
+			fmt.Fprintf(out, "  a reboot is pending: %s\n", printable(r.Reboot, "  "))
 		}
 	}
 	if len(results) > 1 {

@@ -91,20 +91,32 @@ func (a *app) status(err error) int {
 func (a *app) show(err error) {
 	var many *multierror.Error
 	if !errors.As(err, &many) {
-		fmt.Fprintf(a.err, "%s %s\n", a.paint(a.err, "31", "error:"), err)
+		fmt.Fprintf(a.err, "%s %s\n", a.paint(a.err, "31", "error:"), printable(err.Error(), "  "))
 		if h := hint.Of(err); h != "" {
-			fmt.Fprintf(a.err, "hint: %s\n", h)
+			fmt.Fprintf(a.err, "hint: %s\n", printable(h, "  "))
 		}
 		return
 	}
 	for _, e := range many.Errors {
-		fmt.Fprintf(a.err, "%s\n", e)
+		fmt.Fprintf(a.err, "%s\n", printable(e.Error(), "  "))
 		if h := hint.Of(e); h != "" {
-			fmt.Fprintf(a.err, "  hint: %s\n", h)
+			fmt.Fprintf(a.err, "  hint: %s\n", printable(h, "  "))
 		}
 	}
 	if n := len(many.Errors); n > 1 {
 		fmt.Fprintf(a.err, "%d errors\n", n)
+	}
+}
+
+// showOf prints the error of one device, which most of them name.
+func (a *app) showOf(device string, err error) {
+	text := printable(err.Error(), "  ")
+	if !strings.HasPrefix(text, device+" ") && !strings.HasPrefix(text, device+":") {
+		text = device + ": " + text
+	}
+	fmt.Fprintf(a.err, "%s %s\n", a.paint(a.err, "31", "error:"), text)
+	if h := hint.Of(err); h != "" {
+		fmt.Fprintf(a.err, "  hint: %s\n", printable(h, "  "))
 	}
 }
 
@@ -125,7 +137,6 @@ Every flag --some-flag can be set as FITOUT_SOME_FLAG in the environment.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if err := fromEnvironment(c.Flags()); err != nil {
@@ -143,14 +154,14 @@ Every flag --some-flag can be set as FITOUT_SOME_FLAG in the environment.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what is done, on stderr")
 	f.BoolVar(&a.noColor, "no-color", false, "print no colors (as NO_COLOR does)")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return hint.New(err, "see `%s --help`", c.CommandPath())
-	})
+	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
 		newApplyCommand(a), newPlanCommand(a), newCheckCommand(a), newFactsCommand(a), newRunsCommand(a),
 		newTrustCommand(a), newSecretCommand(a), newCleanCommand(a), newSchemaCommand(a), newExplainCommand(a),
-		newProfilesCommand(a), newDemoCommand(a), newVersionCommand(a),
+		newProfilesCommand(a), newDemoCommand(a), newCompletionCommand(a), newVersionCommand(a),
 	)
+	root.CompletionOptions.DisableDefaultCmd = true
+	eachByUse(root)
 	return root
 }
 
@@ -159,8 +170,8 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 	var errs error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "FITOUT_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		v, ok := os.LookupEnv(name)
-		if f.Changed || !ok || f.Name == "help" || f.Name == "version" {
+		v := os.Getenv(name)
+		if f.Changed || v == "" || f.Name == "help" || f.Name == "version" {
 			return
 		}
 		if err := flags.Set(f.Name, v); err != nil {
@@ -196,6 +207,17 @@ func (a *app) paint(stream io.Writer, code, text string) string {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// printable keeps a text that may come from a device from moving the cursor about; its further lines get an indent.
+func printable(text, indent string) string {
+	text = strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+			return r
+		}
+		return '?'
+	}, strings.TrimSpace(text))
+	return strings.ReplaceAll(text, "\n", "\n"+indent)
 }
 
 // say tells people what goes on.

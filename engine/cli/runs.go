@@ -3,7 +3,9 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,10 +25,9 @@ func newRunsCommand(a *app) *cobra.Command {
 		Example: `  fitout runs
   fitout runs show last
   fitout runs show 20261122-101500-4f2a1c lt-042`,
-		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runRuns(a, n) },
 	}
-	c.Flags().IntVarP(&n, "number", "n", n, "how many runs to list")
+	c.Flags().IntVarP(&n, "number", "n", n, "how many runs to list (`N`)")
 	c.AddCommand(&cobra.Command{
 		Use:     "show [RUN] [DEVICE...]",
 		Short:   "Show one run: every change, with before and after",
@@ -82,15 +83,11 @@ func runRuns(a *app, n int) error {
 // statuses counts devices by what became of them: "3 changed, 1 failed".
 func statuses(devices []store.Device) string {
 	count := map[string]int{}
-	var order []string
 	for _, d := range devices {
-		if count[d.Status] == 0 {
-			order = append(order, d.Status)
-		}
 		count[d.Status]++
 	}
 	var parts []string
-	for _, s := range order {
+	for _, s := range slices.Sorted(maps.Keys(count)) {
 		parts = append(parts, fmt.Sprintf("%d %s", count[s], s))
 	}
 	return strings.Join(parts, ", ")

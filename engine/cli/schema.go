@@ -16,7 +16,6 @@ a profile that begins with:
 
   # yaml-language-server: $schema=profile.schema.json`,
 		Example:   "  fitout schema profile > profile.schema.json",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"profile", "inventory"},
 		RunE: func(_ *cobra.Command, args []string) error {
 			b := schema.Profile()

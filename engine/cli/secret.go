@@ -31,6 +31,9 @@ the profile, or here. FITOUT_SECRET_NAME in the environment prevails.
 
 Your own key is the one that FITOUT_IDENTITY names, or ~/.config/fitout/identity.txt, ~/.ssh/id_ed25519, ~/.ssh/id_rsa.
 Where there is none, the first ` + "`fitout secret set`" + ` makes one.`,
+		Example: `  fitout secret set alice
+  fitout secret list`,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.PersistentFlags().StringVarP(&o.file, "file", "f", o.file, "the `file` of secrets")
 	set := &cobra.Command{
@@ -39,7 +42,6 @@ Where there is none, the first ` + "`fitout secret set`" + ` makes one.`,
 		Example: `  fitout secret set alice
   pwgen 20 1 | fitout secret set alice
   fitout secret set alice --recipient "$(cat ~ben/.ssh/id_ed25519.pub)"`,
-		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return runSecretSet(c.Context(), a, &o, args[0]) },
 	}
 	set.Flags().StringArrayVar(&o.recipients, "recipient", nil, "let this public `key` read the file too: age1..., or an SSH public key")
@@ -48,7 +50,6 @@ Where there is none, the first ` + "`fitout secret set`" + ` makes one.`,
 			Use:     "list",
 			Short:   "List the names of the secrets",
 			Example: "  fitout secret list",
-			Args:    cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				names, err := a.secrets(c.Context(), o.file).List()
 				for _, n := range names {
@@ -61,7 +62,6 @@ Where there is none, the first ` + "`fitout secret set`" + ` makes one.`,
 			Use:     "remove NAME",
 			Short:   "Forget a secret",
 			Example: "  fitout secret remove alice",
-			Args:    cobra.ExactArgs(1),
 			RunE: func(c *cobra.Command, args []string) error {
 				return a.secrets(c.Context(), o.file).Remove(args[0])
 			},

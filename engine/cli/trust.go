@@ -31,6 +31,7 @@ A device that was re-imaged has a new key: --replace keeps it instead of the old
   fitout trust --device ssh://root@10.0.3.42 --replace`,
 		RunE: func(c *cobra.Command, args []string) error { return runTrust(c.Context(), a, &o, args) },
 	}
+	c.ValidArgsFunction = o.complete
 	o.connection(c.Flags())
 	c.Flags().BoolVar(&o.replace, "replace", false, "keep the keys instead of those that were trusted before")
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
@@ -89,8 +90,7 @@ func runTrust(ctx context.Context, a *app, o *trustOptions, args []string) error
 	for i, d := range f.devices {
 		if errs[i] != nil {
 			code = exitFailed
-			fmt.Fprintf(a.err, "%s: ", d.Name)
-			a.show(errs[i])
+			a.showOf(d.Name, errs[i])
 			continue
 		}
 		known := "new"
@@ -116,7 +116,7 @@ func runTrust(ctx context.Context, a *app, o *trustOptions, args []string) error
 		if _, ok := terminal(a.in); !ok {
 			return hint.New(fmt.Errorf("there is no terminal to ask on"), "compare the fingerprints, then add --yes")
 		}
-		answer, err := a.ask(ctx, fmt.Sprintf("Trust %d keys? [y/N] ", len(good)), true)
+		answer, err := a.ask(ctx, fmt.Sprintf("Trust %s? [y/N] ", keysWord(len(good))), true)
 		if err != nil || answer != "y" && answer != "yes" {
 			return exit(exitStopped)
 		}
@@ -124,6 +124,13 @@ func runTrust(ctx context.Context, a *app, o *trustOptions, args []string) error
 	if err := ssh.Trust(file, o.replace, good...); err != nil {
 		return err
 	}
-	a.say("%d keys are kept in %s", len(good), file)
+	a.say("%s kept in %s", keysWord(len(good)), file)
 	return status(code)
+}
+
+func keysWord(n int) string {
+	if n == 1 {
+		return "this key"
+	}
+	return fmt.Sprintf("these %d keys", n)
 }
