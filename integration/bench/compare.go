@@ -57,8 +57,11 @@ func (f *field) compare(ctx context.Context, title string, all []contestant, pre
 			if c.once && rep > 0 {
 				continue
 			}
-			if prepare != nil {
-				if err := prepare(ctx); err != nil {
+			for _, first := range []func(context.Context) error{prepare, c.before} {
+				if first == nil {
+					continue
+				}
+				if err := first(ctx); err != nil {
 					return err
 				}
 			}

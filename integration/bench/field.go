@@ -25,6 +25,7 @@ type field struct {
 	home     string
 	binary   string
 	playbook string
+	repo     *lab.AptRepo
 }
 
 func newField(ctx context.Context, o *options, profile []byte) (f *field, err error) {
@@ -131,11 +132,12 @@ func (f *field) addresses() []string {
 
 // contestant is one way to do the work: a command that is started anew each time.
 type contestant struct {
-	name  string
-	args  []string
-	env   []string
-	once  bool // too slow for more
-	after func(context.Context) error
+	name string
+	args []string
+	env  []string
+	once bool // too slow for more
+	// before and after aren't measured.
+	before, after func(context.Context) error
 }
 
 func (f *field) ssh() contestant {
@@ -181,10 +183,34 @@ func (f *field) ansible() contestant {
 		file = err.Error() // Ansible will say so
 	}
 	return contestant{
-		name: "Ansible, pipelining", once: true,
+		name: "Ansible, pipelining", once: true, before: f.python,
 		args: []string{"ansible-playbook", "-i", filepath.Join(f.dir, "hosts"), file},
 		env:  []string{"ANSIBLE_CONFIG=" + filepath.Join(f.dir, "ansible.cfg"), "ANSIBLE_NOCOLOR=1", "LC_ALL=C.UTF-8", "HOME=" + f.home},
 	}
+}
+
+// python puts on the machines what Ansible needs there.
+func (f *field) python(ctx context.Context) error {
+	if f.repo == nil {
+		repo, err := f.lab.OpenAptRepo(lab.Main)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(repo.FetchDebs(ctx, "python3"), repo.PublishIndex(ctx)); err != nil {
+			return err
+		}
+		f.repo = repo
+	}
+	return f.all(func(m *lab.Machine) error {
+		if _, err := m.Exec(ctx, "test -x /usr/bin/python3"); err == nil {
+			return nil
+		}
+		if err := f.repo.AddTo(ctx, m); err != nil {
+			return err
+		}
+		_, err := m.Exec(ctx, "apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends python3")
+		return err
+	})
 }
 
 func randomFile(path string, size int64) error {
