@@ -94,6 +94,8 @@ func Load(path string, o Options) (*Inventory, error) {
 		return nil, err
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a folder, not an inventory", path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%s has %d MB, too much for an inventory", path, info.Size()>>20)
 	}
@@ -103,6 +105,9 @@ func Load(path string, o Options) (*Inventory, error) {
 	}
 	d, err := schema.Read(path, data)
 	if err != nil {
+		if d != nil {
+			err = schema.Sort(errors.Join(err, schema.ValidateInventory(d)))
+		}
 		return nil, err
 	}
 	l := &loader{dir: filepath.Dir(path), options: o, profiles: map[string]found{}}
@@ -135,7 +140,7 @@ func (inv *Inventory) Select(names ...string) ([]Device, error) {
 				continue
 			}
 			err := fmt.Errorf("%s has no device or group %q", inv.File, name)
-			if s := schema.Suggest(name, all); s != "" {
+			if s := hint.Near(name, all); s != "" {
 				err = hint.New(err, "did you mean %q?", s)
 			}
 			faults = multierror.Append(faults, err)

@@ -1,10 +1,10 @@
 package inventory
 
 import (
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/go-multierror"
 
@@ -85,13 +85,13 @@ func (l *loader) inventory(path string, root *expression.Value) *Inventory {
 func (l *loader) secrets(root *expression.Value) secret.Source {
 	env := secret.Env{Lookup: l.options.Env}
 	if v := root.Field("secrets"); v != nil {
-		if name, ok := v.Literal(); ok && name != nil {
-			path := fmt.Sprint(name)
+		name, _ := v.Literal()
+		if path, ok := name.(string); ok {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(l.dir, path)
 			}
 			env.Else = &secret.File{Path: path, Keys: l.options.Keys}
-		} else if !ok {
+		} else if !v.Constant() {
 			l.fault(v.Problem("", "the name of the file of secrets can't have an expression"))
 		}
 	}
@@ -212,6 +212,9 @@ func (l *loader) profile(v *expression.Value, name string) string {
 	f, seen := l.profiles[name]
 	if !seen {
 		f.ref, f.err = profiles.Find(l.dir, name)
+		if _, shipped := strings.CutPrefix(f.ref, profiles.Shipped); f.err == nil && !shipped {
+			f.err = profile.Exists(f.ref)
+		}
 		l.profiles[name] = f
 	}
 	if f.err != nil {

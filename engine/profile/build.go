@@ -201,7 +201,7 @@ func public(f modules.Field, name string) string {
 		return "it is the resource's name, which is shown everywhere"
 	case f.Argv:
 		return "every user of the device can read a program's arguments"
-	case f.Path, name == "source", name == "template":
+	case f.Path, name == "source": // a template's name may have no expression at all
 		return "it is a path"
 	case f.Tag.Get("ref") != "":
 		return "it names another resource"

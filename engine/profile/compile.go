@@ -51,6 +51,9 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 	if err := c.link(); err != nil {
 		faults = multierror.Append(faults, err)
 	}
+	if err := c.contradictions(); err != nil {
+		faults = multierror.Append(faults, err)
+	}
 	order, err := c.order()
 	if err != nil {
 		faults = multierror.Append(faults, err)
@@ -220,6 +223,11 @@ func (c *compilation) nowhere(t target) error {
 		return t.at.Problem("declare one, or remove the reference", "no %s are declared", t.address)
 	}
 	otherwise := "an address is type/key, as in users/alice or files//etc/motd"
+	for _, a := range among {
+		if _, key, ok := strings.Cut(a, "/"); ok && (key == t.address || key == "/"+t.address) {
+			return t.at.Problem(fmt.Sprintf("did you mean %q?", a), "%q is not declared", t.address)
+		}
+	}
 	if hasKey && registry.Find(typ) != nil {
 		otherwise = "declare it, or remove the reference"
 	}

@@ -200,5 +200,8 @@ func plainError(shown string, err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("may not read %s", shown)
 	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Sprintf("can't read %s: %v", shown, pe.Err)
+	}
 	return err.Error()
 }

@@ -122,11 +122,21 @@ func (l *Loader) ancestors(ref string, chain []string, lineage *[]*file, faults 
 	chain = append(chain, ref)
 	*faults = append(*faults, f.faults...)
 	for _, parent := range f.extends {
-		name, ok := parent.Literal()
-		if _, isText := name.(string); !ok || !isText {
+		if !parent.Constant() {
+			*faults = append(*faults, parent.Problem("write the profile's name out; entries may decide with when",
+				"what a profile extends can't be an expression"))
+			continue
+		}
+		name, _ := parent.Literal()
+		text, ok := name.(string)
+		if !ok {
 			continue // the schema has said so
 		}
-		up, err := f.find(name.(string))
+		if text == "" {
+			*faults = append(*faults, parent.Problem("remove it", "names no profile"))
+			continue
+		}
+		up, err := f.find(text)
 		if i := slices.Index(chain, up); err == nil && i >= 0 {
 			*faults = append(*faults, parent.Problem("", "the profile extends itself: %s", loop(append(slices.Clone(chain[i:]), up))))
 			continue
@@ -185,9 +195,14 @@ func (l *Loader) file(ref string) (*file, error) {
 	}
 	d, err := schema.Read(shown, data)
 	if err != nil {
-		return nil, err
+		if d != nil && !isInventory(d) {
+			err = errors.Join(err, schema.ValidateProfile(d))
+		}
+		return nil, schema.Sort(err)
 	}
-	f.fault(schema.ValidateProfile(d))
+	if f.fault(schema.ValidateProfile(d)); isInventory(d) {
+		return nil, schema.Sort(errors.Join(f.faults...))
+	}
 	f.src = &expression.Source{File: shown, Dir: filepath.Dir(ref), FS: f.fsys, Data: bytes.TrimPrefix(data, []byte("\uFEFF"))}
 	if f.fsys != nil {
 		f.src.Dir = "."
@@ -208,6 +223,12 @@ func (l *Loader) file(ref string) (*file, error) {
 	return f, nil
 }
 
+// isInventory says whether the file rather is an inventory: only those have devices.
+func isInventory(d *schema.Document) bool {
+	k, _ := schema.Find(d.Root, "devices")
+	return k != nil
+}
+
 // fault keeps what is wrong in the file.
 func (f *file) fault(err error) {
 	if many, ok := errors.AsType[*multierror.Error](schema.Sort(err)); ok {
@@ -215,20 +236,34 @@ func (f *file) fault(err error) {
 	}
 }
 
-// readFile reads no more than schema.Read needs to refuse what is too large.
-func readFile(name string) ([]byte, error) {
+// Exists says why there can't be a profile in a file, if so.
+func Exists(name string) error {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, hint.New(fmt.Errorf("no file %s", name), "%s", near(name))
+		return hint.New(fmt.Errorf("no file %s", name), "%s", near(name))
 	case err != nil:
-		return nil, err
+		return errors.New(plainError(name, err))
 	case info.IsDir():
-		return nil, fmt.Errorf("%s is a folder, not a profile", name)
+		return fmt.Errorf("%s is a folder, not a profile", name)
+	case !info.Mode().IsRegular(): // a device may have no end, and a pipe no beginning
+		return fmt.Errorf("%s is not a regular file", name)
 	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s has %d MB, too much for a profile", name, info.Size()>>20)
+		return fmt.Errorf("%s has %d MB, too much for a profile", name, info.Size()>>20)
 	}
-	return os.ReadFile(name)
+	return nil
+}
+
+// readFile reads no more than schema.Read needs to refuse what is too large.
+func readFile(name string) ([]byte, error) {
+	if err := Exists(name); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, errors.New(plainError(name, err))
+	}
+	return data, nil
 }
 
 // near names a file in the same folder that may be meant.
@@ -241,7 +276,7 @@ func near(name string) string {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if s := schema.Suggest(filepath.Base(name), names); s != "" {
+	if s := hint.Near(filepath.Base(name), names); s != "" {
 		return fmt.Sprintf("did you mean %q?", filepath.Join(filepath.Dir(name), s))
 	}
 	return "check the path; it is taken from the file that names it"

@@ -9,7 +9,7 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
-	"github.com/fitout-dev/fitout/schema"
+	"github.com/fitout-dev/fitout/modules/hint"
 )
 
 // Device is what a profile is compiled for.
@@ -175,7 +175,7 @@ func (p *Profile) checkNames() error {
 
 // didYouMean is a hint: the name that is probably meant, or what else to do.
 func didYouMean(word string, among []string, otherwise string) string {
-	if s := schema.Suggest(word, among); s != "" {
+	if s := hint.Near(word, among); s != "" {
 		return fmt.Sprintf("did you mean %q?", s)
 	}
 	return otherwise
@@ -205,7 +205,7 @@ func (p *Profile) checkName(r expression.Ref, known []string, item bool) *expres
 		}
 	case "item":
 		if !item {
-			return &expression.Fault{Msg: "item is known in an entry with forEach only"}
+			return &expression.Fault{Msg: "item is known in an entry with forEach only", Hint: "add forEach: vars.NAME to the entry"}
 		}
 	case "env", "secrets":
 		return p.taken.Take(r)

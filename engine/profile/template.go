@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,9 +20,10 @@ import (
 
 // template is a file with text/template in it. What it mentions is found by reading it: text/template itself can't say.
 type template struct {
-	file string
-	text *texttemplate.Template
-	refs []mention
+	file   string
+	source string
+	text   *texttemplate.Template
+	refs   []mention
 }
 
 // mention is a name that a template reads, and where.
@@ -48,7 +48,7 @@ func (l *Loader) template(v *expression.Value, name string) (*template, error) {
 	if err != nil {
 		return nil, v.Problem(missing(shown, err), "%s", plainError(shown, err))
 	}
-	t := &template{file: shown}
+	t := &template{file: shown, source: string(text)}
 	t.text, err = texttemplate.New(shown).Option("missingkey=error").Parse(string(text))
 	if err != nil {
 		return nil, t.problem(err)
@@ -71,25 +71,6 @@ func readAll(open func() (fs.File, error)) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(f)
-}
-
-var (
-	templateError = regexp.MustCompile(`^template: :(\d+)(?::(\d+))?: (?s:(.*))$`)
-	executing     = regexp.MustCompile(`^executing ".*?" at <(.*?)>: `)
-)
-
-// problem puts an error of text/template at its place in the file.
-func (t *template) problem(err error) error {
-	p := &schema.Problem{File: t.file, Line: 1, Col: 1, Msg: err.Error()}
-	if m := templateError.FindStringSubmatch(strings.Replace(err.Error(), t.file, "", 1)); m != nil {
-		p.Line, _ = strconv.Atoi(m[1])
-		if m[2] != "" {
-			p.Col, _ = strconv.Atoi(m[2])
-			p.Col++
-		}
-		p.Msg = executing.ReplaceAllString(m[3], "$1: ")
-	}
-	return p
 }
 
 // check finds names that nothing defines, and takes the secrets and variables of the environment.

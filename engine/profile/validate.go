@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -115,13 +116,31 @@ func (e *entry) unproven(want map[string]any) bool {
 	})
 }
 
+var beginning = regexp.MustCompile(`^(\w+)(?:\[(\d+)\])?(: | )(.*)$`)
+
 // checked finds the property that a type's own check complains about: its errors begin with the name.
 func (e *entry) checked(err error) (*expression.Value, string) {
 	msg := err.Error()
-	if name, rest, ok := strings.Cut(msg, ": "); ok && e.fields[name] != nil {
-		return e.fields[name], rest
+	m := beginning.FindStringSubmatch(msg)
+	if m == nil {
+		return e.at, msg
 	}
-	return e.at, msg
+	name, index, separator, rest := m[1], m[2], m[3], m[4]
+	v := e.fields[name]
+	if v == nil {
+		if _, known := e.typ.Field(name); known && rest == "is missing" {
+			return e.at, fmt.Sprintf("the key %q is missing", name)
+		}
+		return e.at, msg
+	}
+	if index != "" {
+		v = v.At([]string{index})
+	}
+	first, _, _ := strings.Cut(rest, " ")
+	if separator == ": " || slices.Contains([]string{"is", "has", "holds", "must", "can't"}, first) || strings.ContainsAny(rest[:1], `"0123456789`) {
+		return v, rest
+	}
+	return v, msg
 }
 
 // validate asks the schema about values as they are after all expressions. Secrets pass there; whether they are right is

@@ -57,11 +57,18 @@ func (f *File) Get(name string) (Value, error) {
 }
 
 func (f *File) remedy(name string) string {
-	if s := schema.Suggest(name, f.names()); s != "" {
+	if s := hint.Near(name, f.names()); s != "" {
 		return fmt.Sprintf("did you mean %q?", s)
 	}
 	return fmt.Sprintf("`fitout secret set %s` puts it into %s", name, f.Path)
 }
+
+// missing is the path of a file of secrets that isn't there.
+type missing string
+
+func (m missing) Error() string { return "no file of secrets " + string(m) }
+
+func (missing) Is(target error) bool { return target == fs.ErrNotExist }
 
 // Names lists the secrets, or none where the file can't be read.
 func (f *File) Names() []string {
@@ -95,7 +102,7 @@ const maxFile = 16 << 20
 func (f *File) read() (map[string]string, error) {
 	data, err := os.ReadFile(f.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint.New(fmt.Errorf("no file of secrets %s: %w", f.Path, fs.ErrNotExist), "`fitout secret set NAME` makes it")
+		return nil, hint.New(missing(f.Path), "`fitout secret set NAME` makes it")
 	}
 	if err != nil {
 		return nil, err

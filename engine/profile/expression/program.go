@@ -128,6 +128,7 @@ func asSyntaxError(text string, err error) error {
 	if fe, ok := errors.AsType[*file.Error](err); ok {
 		e.offset, e.msg = fe.From, fe.Message
 	}
+	e.msg, e.hint = sayPlainly(e.msg)
 	if strings.TrimSpace(text) == "" {
 		e.msg = "the expression is empty"
 	}

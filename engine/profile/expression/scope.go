@@ -281,7 +281,7 @@ func text(x any) (string, error) {
 	case []any:
 		return "", &syntaxError{msg: "gives a list in the middle of a text", hint: "use join(..., \", \")"}
 	}
-	return "", &syntaxError{msg: fmt.Sprintf("gives a %T in the middle of a text", x), hint: "take one of its values"}
+	return "", &syntaxError{msg: fmt.Sprintf("gives %s in the middle of a text", describe(x)), hint: "take one of its values"}
 }
 
 // Condition evaluates a yes or no.

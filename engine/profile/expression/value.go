@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v4"
 
+	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/schema"
 )
 
@@ -377,7 +378,7 @@ func (v *Value) locate(p part, offset int) (line, col int) {
 }
 
 func suggest(word string, among []string, otherwise string) string {
-	if s := schema.Suggest(word, among); s != "" {
+	if s := hint.Near(word, among); s != "" {
 		return fmt.Sprintf("did you mean %q?", s)
 	}
 	return otherwise

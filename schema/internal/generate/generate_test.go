@@ -177,7 +177,7 @@ func TestValues(t *testing.T) {
 		{`{"samples": [{"name": "a", "timeout": 5}]}`, true},
 		{`{"samples": [{"name": "a", "timeout": "5s"}]}`, false},
 		{`{"samples": [{"name": "a", "when": "x", "forEach": "vars.x", "after": ["users/a"], "notify": ["hostname"], "retries": 1, "managed": false}]}`, true},
-		{`{"samples": [{"name": "a", "after": ["a b"]}]}`, false},
+		{`{"samples": [{"name": "a", "after": [5]}]}`, false},
 		{`{"oneThing": "low"}`, true},
 		{`{"oneThing": "middle"}`, false},
 		{`{"oneThing": "${x}"}`, true},

@@ -34,9 +34,9 @@ type entry struct {
 	// without ${ }, or the list itself. Of a map, item has key and value.
 	ForEach any `json:"forEach,omitzero" title:"For each" types:"string,array,object" example:"vars.pupils"`
 	// Addresses (type/key) of resources that must be in their state before this one's turn.
-	After []string `json:"after,omitzero" title:"After" pattern:"^[A-Za-z]+(/.*)?$" example:"packages/nginx"`
+	After []string `json:"after,omitzero" title:"After" example:"packages/nginx"`
 	// Addresses (type/key) of resources that are told when this one has changed: a service restarts, a command runs.
-	Notify []string `json:"notify,omitzero" title:"Notify" pattern:"^[A-Za-z]+(/.*)?$" example:"services/ssh"`
+	Notify []string `json:"notify,omitzero" title:"Notify" example:"services/ssh"`
 	// How long applying the resource may take, as in "90s", "10m" or "1h30m".
 	Timeout string `json:"timeout,omitzero" title:"Time-out" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$" example:"10m"`
 	// How often applying is tried again after it has failed.

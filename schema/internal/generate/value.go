@@ -151,7 +151,6 @@ var inWords = map[string]string{
 	`^\S(.*\S)?$`:                          "text without spaces around it",
 	`^[0-7]{3,4}$`:                         "three or four digits from 0 to 7",
 	`^[^\n\r#\x00]*$`:                      "one line without #",
-	`^[A-Za-z]+(/.*)?$`:                    "an address, type/key",
 	`^[A-Za-z_][A-Za-z0-9_]*$`:             "letters, digits and _, and begin with no digit",
 	`^[A-Za-z0-9_:@/.-]+$`:                 "letters, digits and any of _ : @ / . -",
 	`^[A-Za-z0-9:_.@\\-]+$`:                "letters, digits and any of : _ . @ \\ -",
