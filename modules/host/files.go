@@ -259,27 +259,60 @@ func (h *Host) next(link, target string) (string, error) {
 }
 
 // Mkdir makes one folder; its parent must be there. Without a mode it is 0755, with the setgid bit that its parent
-// hands down.
-func (h *Host) Mkdir(name string, attr Attr) error {
+// hands down. It gets its name last, so that nobody meets it half made, after an interruption neither.
+func (h *Host) Mkdir(name string, attr Attr) (err error) {
 	p, err := h.path(name)
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(p, 0o700); err != nil { // closed until it has its owner
-		return clean(err, "create", name)
+	defer func() { err = clean(err, "create", name) }()
+	if _, err := os.Lstat(p); err == nil {
+		return fs.ErrExist
 	}
-	mode := uint32(0o755)
-	if attr.Mode != nil {
-		mode = *attr.Mode
-	} else if fi, err := os.Lstat(p); err == nil {
-		mode |= unixMode(fi.Mode()) & 0o2000
+	tmp := tempName(p)
+	h.steps.before("mkdir", name)
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // what an interruption left
+		return err
+	}
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return err
+	}
+	h.steps.before("own", name)
+	if err := adorn(tmp, attr); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	h.steps.before("put the folder in its place:", name)
+	if err := os.Rename(tmp, p); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return nil
+}
+
+// adorn gives a new folder its owner and mode.
+func adorn(p string, attr Attr) error {
+	fi, err := os.Lstat(p)
+	if err != nil {
+		return err
 	}
 	if attr.UID != nil || attr.GID != nil {
-		if err := h.Chown(name, attr.UID, attr.GID); err != nil {
+		u, g := -1, -1
+		if attr.UID != nil {
+			u = *attr.UID
+		}
+		if attr.GID != nil {
+			g = *attr.GID
+		}
+		if err := os.Lchown(p, u, g); err != nil {
 			return err
 		}
 	}
-	return h.Chmod(name, mode)
+	mode := 0o755 | unixMode(fi.Mode())&0o2000
+	if attr.Mode != nil {
+		mode = *attr.Mode
+	}
+	return os.Chmod(p, fileMode(mode))
 }
 
 // Chmod sets the permission bits of a file or folder; a link at the end is an error.
@@ -291,6 +324,7 @@ func (h *Host) Chmod(name string, mode uint32) error {
 	if fi, err := os.Lstat(p); err == nil && fi.Mode()&fs.ModeSymlink != 0 {
 		return fmt.Errorf("chmod %s: is a link", name)
 	}
+	h.steps.before("chmod", name)
 	return clean(os.Chmod(p, fileMode(mode)), "chmod", name)
 }
 
@@ -311,10 +345,12 @@ func (h *Host) Chown(name string, uid, gid *int) error {
 	if err != nil {
 		return clean(err, "chown", name)
 	}
+	h.steps.before("chown", name)
 	if err := os.Lchown(p, u, g); err != nil {
 		return clean(err, "chown", name)
 	}
 	if before.Mode()&fs.ModeSymlink == 0 && unixMode(before.Mode())&0o6000 != 0 {
+		h.steps.before("chmod", name)
 		return clean(os.Chmod(p, before.Mode()), "chmod", name)
 	}
 	return nil
@@ -330,10 +366,12 @@ func (h *Host) Symlink(target, name string) error {
 		return fmt.Errorf("link %s: %w", name, fs.ErrExist)
 	}
 	tmp := tempName(p)
+	h.steps.before("link", name)
 	os.Remove(tmp)
 	if err := os.Symlink(target, tmp); err != nil {
 		return clean(err, "link", name)
 	}
+	h.steps.before("put the link in its place:", name)
 	if err := os.Rename(tmp, p); err != nil {
 		os.Remove(tmp)
 		return clean(err, "link", name)
@@ -347,6 +385,7 @@ func (h *Host) Remove(name string) error {
 	if err != nil {
 		return err
 	}
+	h.steps.before("remove", name)
 	if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return clean(err, "remove", name)
 	}
@@ -363,6 +402,7 @@ func (h *Host) Rename(from, to string) error {
 	if err != nil {
 		return err
 	}
+	h.steps.before("rename", from)
 	return clean(os.Rename(f, t), "rename", from)
 }
 

@@ -15,6 +15,7 @@ import (
 type Tree struct {
 	name   string
 	root   *os.Root
+	steps  steps
 	mounts []string // below it, as relative names
 }
 
@@ -32,7 +33,7 @@ func (h *Host) Tree(name string) (*Tree, error) {
 	if err != nil {
 		return nil, clean(err, "open", name)
 	}
-	return &Tree{name, root, mounts}, nil
+	return &Tree{name, root, h.steps, mounts}, nil
 }
 
 // Close releases the folder.
@@ -87,11 +88,13 @@ func (t *Tree) Chown(name string, uid, gid *int) error {
 	if gid != nil {
 		g = *gid
 	}
+	t.steps.before("chown", filepath.Join(t.name, name))
 	return clean(t.root.Lchown(name, u, g), "chown", filepath.Join(t.name, name))
 }
 
 // Chmod sets the permission bits of an entry that is no link.
 func (t *Tree) Chmod(name string, mode uint32) error {
+	t.steps.before("chmod", filepath.Join(t.name, name))
 	return clean(t.root.Chmod(name, fileMode(mode)), "chmod", filepath.Join(t.name, name))
 }
 
@@ -114,6 +117,7 @@ func (h *Host) RemoveAll(name string) error {
 			return fmt.Errorf("remove %s: %s is a mount point", name, filepath.Join(name, mounts[0]))
 		}
 	}
+	h.steps.before("remove all of", name)
 	return clean(os.RemoveAll(p), "remove", name)
 }
 

@@ -35,7 +35,7 @@ func (h *Host) Write(name string, content io.Reader, attr Attr) error {
 	if err != nil {
 		return err
 	}
-	return clean(write(p, content, attr), "write", name)
+	return clean(h.steps.write(p, content, attr), "write", name)
 }
 
 // WriteFile is Write for a content in memory.
@@ -43,7 +43,7 @@ func (h *Host) WriteFile(name, content string, attr Attr) error {
 	return h.Write(name, strings.NewReader(content), attr)
 }
 
-func write(p string, content io.Reader, attr Attr) (err error) {
+func (s steps) write(p string, content io.Reader, attr Attr) (err error) {
 	old, statErr := os.Lstat(p)
 	replaces := statErr == nil && old.Mode().IsRegular()
 	switch {
@@ -53,10 +53,12 @@ func write(p string, content io.Reader, attr Attr) (err error) {
 	default: // to replace /dev/null by a file breaks a machine
 		return errSpecial
 	}
+	s.before("write", p)
 	tmp, err := createTemp(p)
 	if err != nil {
 		return err
 	}
+	s.before("fill", p)
 	defer func() {
 		tmp.Close()
 		if err != nil {
@@ -97,6 +99,7 @@ func write(p string, content io.Reader, attr Attr) (err error) {
 	if err = tmp.Sync(); err != nil {
 		return err
 	}
+	s.before("put the file in its place:", p)
 	if err = os.Rename(tmp.Name(), p); err != nil {
 		if replaces && isBusy(err) {
 			return overwrite(p, tmp, uid, gid, mode)
@@ -162,7 +165,7 @@ func (h *Host) Backup(name string) (string, error) {
 		if n > 1 {
 			suffix = stamp + "-" + strconv.Itoa(n) + "~"
 		}
-		err = backup(p, p+suffix)
+		err = h.steps.backup(p, p+suffix)
 		if err == nil {
 			return name + suffix, nil
 		}
@@ -173,10 +176,11 @@ func (h *Host) Backup(name string) (string, error) {
 	return "", clean(err, "back up", name)
 }
 
-func backup(from, to string) error {
+func (s steps) backup(from, to string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return fs.ErrExist
 	}
+	s.before("back up", from)
 	err := os.Link(from, to)
 	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -203,7 +207,7 @@ func backup(from, to string) error {
 	if uid, gid := owner(fi); uid != -1 {
 		attr.UID, attr.GID = &uid, &gid
 	}
-	if err := write(to, f, attr); err != nil {
+	if err := s.write(to, f, attr); err != nil {
 		return err
 	}
 	return copyLabels(from, to)

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +13,9 @@ import (
 // relative; a link at the end of one is never followed, and none on the way leads out of the folder, also when they are
 // swapped at the worst moment.
 type Folder struct {
-	root *os.Root
-	name string
+	root  *os.Root
+	name  string
+	steps steps
 }
 
 // OpenFolder opens a folder; links in name itself are followed.
@@ -28,7 +28,7 @@ func (h *Host) OpenFolder(name string) (*Folder, error) {
 	if err != nil {
 		return nil, clean(err, "open", name)
 	}
-	return &Folder{r, name}, nil
+	return &Folder{r, name, h.steps}, nil
 }
 
 // Close releases the folder.
@@ -58,7 +58,7 @@ func (f *Folder) Folder(name string) (*Folder, error) {
 		r.Close()
 		return nil, clean(err, "open", f.Name(name))
 	}
-	return &Folder{r, f.Name(name)}, nil
+	return &Folder{r, f.Name(name), f.steps}, nil
 }
 
 // Lstat looks at an entry; "." is the folder itself.
@@ -115,7 +115,11 @@ func (f *Folder) ReadFile(name string) ([]byte, error) {
 
 // Write replaces a file in one step, whatever was there but a folder. A new file has mode 0600 where attr says nothing.
 func (f *Folder) Write(name, content string, attr Attr) (err error) {
-	tmp := path.Join(path.Dir(name), TempPrefix+rand.Text())
+	tmp := tempName(name)
+	f.steps.before("write", f.Name(name))
+	if err := f.root.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // what a crash left
+		return clean(err, "write", f.Name(name))
+	}
 	file, err := f.root.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return clean(err, "write", f.Name(name))
@@ -139,23 +143,38 @@ func (f *Folder) Write(name, content string, attr Attr) (err error) {
 	if err = file.Close(); err != nil {
 		return err
 	}
+	f.steps.before("put the file in its place:", f.Name(name))
 	return f.root.Rename(tmp, name)
 }
 
-// Mkdir makes a folder, with mode 0700 where attr says nothing.
-func (f *Folder) Mkdir(name string, attr Attr) error {
-	if err := f.root.Mkdir(name, 0o700); err != nil {
-		return clean(err, "create", f.Name(name))
+// Mkdir makes a folder, with mode 0700 where attr says nothing. It gets its name last.
+func (f *Folder) Mkdir(name string, attr Attr) (err error) {
+	defer func() { err = clean(err, "create", f.Name(name)) }()
+	if _, err := f.root.Lstat(name); err == nil {
+		return fs.ErrExist
 	}
-	d, err := f.root.Open(name) // what is open is changed, not what the name may mean by now
+	tmp := tempName(name)
+	f.steps.before("mkdir", f.Name(name))
+	if err := f.root.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // what an interruption left
+		return err
+	}
+	if err := f.root.Mkdir(tmp, 0o700); err != nil {
+		return err
+	}
+	d, err := f.root.Open(tmp) // what is open is changed, not what the name may mean by now
 	if err != nil {
-		return clean(err, "create", f.Name(name))
+		return err
 	}
 	defer d.Close()
 	if fi, err := d.Stat(); err != nil || !fi.IsDir() {
-		return fmt.Errorf("create %s: was replaced by something else", f.Name(name))
+		return errors.New("was replaced by something else")
 	}
-	return clean(setAttr(d, attr, 0o700), "create", f.Name(name))
+	f.steps.before("own", f.Name(name))
+	if err := setAttr(d, attr, 0o700); err != nil {
+		return err
+	}
+	f.steps.before("put the folder in its place:", f.Name(name))
+	return f.root.Rename(tmp, name)
 }
 
 func setAttr(file *os.File, attr Attr, mode uint32) error {
@@ -192,6 +211,7 @@ func (f *Folder) Chown(change func(Info) (uid, gid int)) error {
 		var i Info
 		i.UID, i.GID = owner(fi)
 		if uid, gid := change(i); uid != i.UID || gid != i.GID {
+			f.steps.before("chown", f.Name(name))
 			return clean(f.root.Lchown(name, uid, gid), "chown", f.Name(name))
 		}
 		return nil

@@ -33,6 +33,7 @@ type Host struct {
 	blobs   Blobs
 	log     *slog.Logger
 	secrets *strings.Replacer
+	steps   steps
 
 	mu      sync.Mutex
 	memo    map[string]*memo

@@ -14,7 +14,8 @@
 //	after              golden: every entry that is new or other afterwards: mode and kind, with the text of a file
 //
 // Each fixture observes, diffs, applies, observes again and must end with nothing to do; then it applies a second time,
-// which must change nothing. Run with -update to write the golden sections.
+// which must change nothing. Then each single change is interrupted in turn, as by a crash, and a further run must end in
+// the same state. Run with -update to write the golden sections.
 package moduletest
 
 import (
@@ -28,6 +29,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -59,43 +61,45 @@ func Run(t *testing.T, typ *modules.Type, pattern string, options ...host.Option
 		t.Fatalf("no fixtures match %s (%v)", pattern, err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { runFile(t, typ, file, options) })
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			runFile(t, typ, file, options)
+		})
 	}
 }
 
-func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option) {
+// fixture is one file: what a device is like before, and what is declared for it.
+type fixture struct {
+	archive *txtar.Archive
+	inputs  []txtar.File
+	golden  map[string]string
+	blobs   memory
+	wants   []any
+}
+
+func read(t *testing.T, typ *modules.Type, file string) *fixture {
 	a, err := txtar.ParseFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, blobs, raw := t.TempDir(), memory{}, []byte(nil)
-	golden := map[string]string{}
-	var inputs []txtar.File
-	names := map[string]string{}
+	x := &fixture{archive: a, golden: map[string]string{}, blobs: memory{}}
+	raw, names := []byte(nil), map[string]string{}
 	for _, f := range a.Files {
 		switch kind, name, _ := strings.Cut(f.Name, "/"); {
-		case kind == "root":
-			p := filepath.Join(root, name)
-			must(t, os.MkdirAll(filepath.Dir(p), 0o755))
-			must(t, os.WriteFile(p, f.Data, 0o644))
+		case kind == "root", f.Name == "setup":
 		case kind == "blob":
 			b, _ := host.BlobOf(bytes.NewReader(f.Data))
 			j, _ := json.Marshal(b)
-			blobs[b.Hash], names[name] = f.Data, string(j)
+			x.blobs[b.Hash], names[name] = f.Data, string(j)
 		case f.Name == "want.json":
 			raw = f.Data
 		case f.Name == "plan", f.Name == "error", f.Name == "after":
-			golden[f.Name] = string(f.Data)
+			x.golden[f.Name] = string(f.Data)
 			continue
-		case f.Name != "setup":
+		default:
 			t.Fatalf("%s: unknown section %q", file, f.Name)
 		}
-		inputs = append(inputs, f)
-	}
-	for _, f := range a.Files {
-		if f.Name == "setup" {
-			setup(t, root, string(f.Data))
-		}
+		x.inputs = append(x.inputs, f)
 	}
 	for name, j := range names {
 		raw = bytes.ReplaceAll(raw, []byte(`"{{blob `+name+`}}"`), []byte(j))
@@ -108,21 +112,47 @@ func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option
 	if err := json.Unmarshal(raw, &each); err != nil {
 		t.Fatalf("%s: want.json: %v", file, err)
 	}
-	var wants []any
 	for _, e := range each {
 		w, err := typ.Decode(e)
 		must(t, err)
-		wants = append(wants, w)
+		x.wants = append(x.wants, w)
 	}
+	return x
+}
 
-	h := host.New(root, append([]host.Option{host.WithBlobs(blobs)}, options...)...)
+// device makes the device as it is before.
+func (x *fixture) device(t *testing.T) (root string) {
+	root = t.TempDir()
+	for _, f := range x.inputs {
+		if name, ok := strings.CutPrefix(f.Name, "root/"); ok {
+			p := filepath.Join(root, name)
+			must(t, os.MkdirAll(filepath.Dir(p), 0o755))
+			must(t, os.WriteFile(p, f.Data, 0o644))
+		}
+	}
+	for _, f := range x.inputs {
+		if f.Name == "setup" {
+			setup(t, root, string(f.Data))
+		}
+	}
+	return root
+}
+
+func (x *fixture) host(root string, options []host.Option, more ...host.Option) *host.Host {
+	return host.New(root, slices.Concat([]host.Option{host.WithBlobs(x.blobs)}, options, more)...)
+}
+
+func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option) {
+	x := read(t, typ, file)
+	root := x.device(t)
+	h := x.host(root, options)
 	before := tree(t, root)
-	plan, failed := once(h, typ, wants)
+	plan, failed := once(h, typ, x.wants)
 	got := map[string]string{"plan": plan, "error": failed}
 	after := tree(t, root)
 	got["after"] = strings.ReplaceAll(differences(before, after), root, "")
 	if failed == "" {
-		again, failed := once(h, typ, wants)
+		again, failed := once(h, typ, x.wants)
 		if strings.Trim(again, "same\n") != "" || failed != "" {
 			t.Errorf("not converged; a second apply would do:\n%s%s", again, failed)
 		}
@@ -131,20 +161,84 @@ func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option
 		}
 	}
 	if *update {
-		a.Files = inputs
+		x.archive.Files = x.inputs
 		for _, name := range []string{"plan", "error", "after"} {
 			if got[name] != "" {
-				a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(got[name])})
+				x.archive.Files = append(x.archive.Files, txtar.File{Name: name, Data: []byte(got[name])})
 			}
 		}
-		must(t, os.WriteFile(file, txtar.Format(a), 0o644))
+		must(t, os.WriteFile(file, txtar.Format(x.archive), 0o644))
 		return
 	}
 	for _, name := range []string{"plan", "error", "after"} {
-		if d := cmp.Diff(golden[name], got[name]); d != "" {
+		if d := cmp.Diff(x.golden[name], got[name]); d != "" {
 			t.Errorf("%s: %s differs (-want +got):\n%s", file, name, d)
 		}
 	}
+	if failed == "" && !t.Failed() {
+		x.interrupt(t, typ, options, state(t, root))
+	}
+}
+
+// interrupt crashes the apply before each single change in turn. A run after that must end in the same state as an
+// undisturbed one, with nothing left over.
+func (x *fixture) interrupt(t *testing.T, typ *modules.Type, options []host.Option, after map[string]string) {
+	for n := 1; ; n++ {
+		root, left := x.device(t), n
+		h := x.host(root, options, host.WithSteps(func(change string) {
+			if left--; left == 0 {
+				panic(crash(strings.ReplaceAll(change, root, "")))
+			}
+		}))
+		at := crashed(func() { once(h, typ, x.wants) })
+		if at == "" {
+			return
+		}
+		h = x.host(root, options)
+		_, failed := once(h, typ, x.wants)
+		again, failedAgain := once(h, typ, x.wants)
+		if strings.Trim(again, "same\n") != "" || failed+failedAgain != "" {
+			t.Errorf("interrupted before %q, a further run does not converge:\n%s%s%s", at, failed, again, failedAgain)
+		}
+		ends := state(t, root)
+		for name := range ends { // an empty folder that the undisturbed one tidied away is forgiven
+			if entries, err := h.ReadDir(name); err == nil && len(entries) == 0 && after[name] == "" && !strings.HasPrefix(filepath.Base(name), host.TempPrefix) {
+				delete(ends, name)
+			}
+		}
+		if d := cmp.Diff(after, ends); d != "" {
+			t.Errorf("interrupted before %q, a further run ends otherwise (-undisturbed +interrupted):\n%s", at, d)
+		}
+	}
+}
+
+// state is tree with owners.
+func state(t *testing.T, root string) map[string]string {
+	all := tree(t, root)
+	h := host.New(root)
+	for name, text := range all {
+		i, err := h.Lstat(name)
+		must(t, err)
+		all[name] = strings.ReplaceAll(fmt.Sprintf("%d:%d %s", i.UID, i.GID, text), root, "")
+	}
+	return all
+}
+
+// crash is what a simulated one panics with: the change that it prevented.
+type crash string
+
+func crashed(f func()) (at crash) {
+	defer func() {
+		if r := recover(); r != nil {
+			c, ok := r.(crash)
+			if !ok {
+				panic(r)
+			}
+			at = c
+		}
+	}()
+	f()
+	return ""
 }
 
 // once observes and applies as the executor does, and tells what it did and what failed.

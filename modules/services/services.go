@@ -205,15 +205,16 @@ func (s Services) Notified(ctx context.Context, h *host.Host, want Service) erro
 
 // unit is what is known of a unit.
 type unit struct {
-	name, id   string // as asked for, and what that leads to
-	load       string // of the running system: loaded, not-found, masked, bad-setting, ...
-	loadError  string
-	active     string
-	sub        string
-	files      string // as systemctl is-enabled says; "" for none
-	initScript bool   // run by a script in /etc/init.d
-	needReload bool   // its files have changed since systemd read them; not observed
-	err        error
+	name, id    string // as asked for, and what that leads to
+	load        string // of the running system: loaded, not-found, masked, bad-setting, ...
+	loadError   string
+	active      string
+	sub         string
+	files       string // as systemctl is-enabled says; "" for none
+	halfEnabled bool   // some of the links that enable it are missing
+	initScript  bool   // run by a script in /etc/init.d
+	needReload  bool   // its files have changed since systemd read them; not observed
+	err         error
 }
 
 func (u unit) missing() bool {
@@ -232,6 +233,9 @@ func (u unit) service(want Service) Service {
 	}
 	switch u.files {
 	case "enabled":
+		if u.halfEnabled {
+			break
+		}
 		have.Enabled = modules.Ptr(true)
 	case "enabled-runtime":
 	default:

@@ -276,6 +276,12 @@ func (u unitFile) enablement(h *host.Host) string {
 	return "static"
 }
 
+// allLinks says whether all links are there that enabling the unit makes. Without a system that makes them all, an
+// interruption may have left some.
+func (u unitFile) allLinks(h *host.Host) bool {
+	return !slices.ContainsFunc(u.links(), func(l string) bool { return !h.Exists(etcUnits + "/" + l) })
+}
+
 // linksIn finds the links in dir that enable the unit, and says whether it has other names there.
 func (u unitFile) linksIn(h *host.Host, dir string) (found []string, aliased bool) {
 	names := []string{u.name}
@@ -314,6 +320,7 @@ func unitOf(h *host.Host, name string) unit {
 		u.err = err
 	case ok:
 		u.id, u.files = f.name, f.enablement(h)
+		u.halfEnabled = u.files == "enabled" && !h.Living() && !f.allLinks(h)
 		if b, err := h.ReadFile(f.path); u.files == "generated" && err == nil && strings.Contains(string(b), "\nSourcePath=/etc/init.d/") {
 			u.files, u.initScript = initScriptState(h, u.id), true
 		}
@@ -390,6 +397,10 @@ func enableFiles(h *host.Host, u unitFile, done map[string]bool) error {
 	if len(links)+len(u.also) == 0 {
 		return hint.New(fmt.Errorf("%s can't be enabled: its unit has no [Install] section", u.name), "leave `enabled` out")
 	}
+	// The unit's own links last: until then an interruption shows.
+	if err := u.eachAlso(h, done, enableFiles); err != nil {
+		return err
+	}
 	for _, l := range links {
 		p := etcUnits + "/" + l
 		if err := mkdirs(h, path.Dir(p)); err != nil {
@@ -399,7 +410,7 @@ func enableFiles(h *host.Host, u unitFile, done map[string]bool) error {
 			return fmt.Errorf("enable %s: %w", u.name, err)
 		}
 	}
-	return u.eachAlso(h, done, enableFiles)
+	return nil
 }
 
 func disableFiles(h *host.Host, u unitFile, done map[string]bool) error {
@@ -407,6 +418,9 @@ func disableFiles(h *host.Host, u unitFile, done map[string]bool) error {
 		return nil
 	}
 	done[u.name] = true
+	if err := u.eachAlso(h, done, disableFiles); err != nil {
+		return err
+	}
 	for _, dir := range linkDirs {
 		links, _ := u.linksIn(h, dir)
 		for _, l := range links {
@@ -418,7 +432,7 @@ func disableFiles(h *host.Host, u unitFile, done map[string]bool) error {
 			}
 		}
 	}
-	return u.eachAlso(h, done, disableFiles)
+	return nil
 }
 
 func (u unitFile) eachAlso(h *host.Host, done map[string]bool, do func(*host.Host, unitFile, map[string]bool) error) error {

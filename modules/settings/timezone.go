@@ -82,7 +82,7 @@ func (Timezones) Observe(_ context.Context, h *host.Host, want Timezone) (Timezo
 }
 
 // Apply points the link at the zone.
-func (Timezones) Apply(_ context.Context, h *host.Host, want, _ Timezone) (modules.Outcome, error) {
+func (Timezones) Apply(_ context.Context, h *host.Host, want, have Timezone) (modules.Outcome, error) {
 	var none modules.Outcome
 	if want.Name == nil {
 		return none, nil
@@ -90,19 +90,22 @@ func (Timezones) Apply(_ context.Context, h *host.Host, want, _ Timezone) (modul
 	if err := isZone(h, *want.Name); err != nil {
 		return none, err
 	}
+	// First the file that need not exist: without it an interrupted change would count as done.
+	if h.Exists(timezoneFile) || h.Exists("/etc/debian_version") {
+		if err := writeThrough(h, timezoneFile, *want.Name+"\n"); err != nil {
+			return none, err
+		}
+	}
+	if have.Localtime == *want.Name {
+		return none, nil
+	}
 	err := h.Symlink(zoneinfo+"/"+*want.Name, localtimeLink)
 	if errors.Is(err, fs.ErrExist) { // a copy of a zone, as images have it
 		if err = h.Remove(localtimeLink); err == nil {
 			err = h.Symlink(zoneinfo+"/"+*want.Name, localtimeLink)
 		}
 	}
-	if err != nil {
-		return none, err
-	}
-	if h.Exists(timezoneFile) || h.Exists("/etc/debian_version") {
-		return none, writeThrough(h, timezoneFile, *want.Name+"\n")
-	}
-	return none, nil
+	return none, err
 }
 
 // isZone says why a name can't be used as a zone on this device.
