@@ -4,18 +4,23 @@
 //
 //	// Motd is the message of the day.
 //	type Motd struct {
-//		Path string  `json:"path" fit:"key,path" title:"File"`
-//		Text *string `json:"text,omitzero" fit:"managed" title:"Text"`
+//		// What users read when they log on.
+//		Text *string `json:"text,omitzero" fit:"managed,short" title:"Text" example:"Property of Example S.A."`
 //	}
 //
+//	// Motds implements Motd.
 //	type Motds struct{}
 //
 //	func (Motds) Observe(ctx context.Context, h *host.Host, want Motd) (Motd, error)            { ... }
 //	func (Motds) Apply(ctx context.Context, h *host.Host, want, have Motd) (modules.Outcome, error) { ... }
 //
 // With the line modules.Define("motd", Motds{}) in package registry it can be declared, diffed, proven, undone and
-// explained. Diff, proof and schema are written once, here and in the engine, from the struct's tags:
+// explained. Diff, proof and schema are written once, here and in the engine, from the struct's tags. The example below
+// is this type in full.
 //
+// # Tags
+//
+//	json:"name"      its name in a profile; omitzero on all but a key
 //	fit:"key"        names the resource; several keys are joined by "/". A struct without a key is a singleton.
 //	fit:"managed"    compared and changed when a profile sets it; a pointer, slice or map with omitzero
 //	fit:"behaviour"  how to apply; never compared. default:"..." is allowed here only
@@ -30,8 +35,34 @@
 //	blob:"content"   on a *host.Blob: what the profile may write instead: content, source, template
 //	title, enum, pattern, example, minimum, format: for the schema. The doc comment is the description.
 //
+// # Observe and Apply
+//
 // A Resource keeps no state. Observe changes nothing, is cheap (files and netlink rather than processes) and runs
-// concurrently with others; Apply runs alone and may run again after it was interrupted at any point.
+// concurrently with others; Apply runs alone and may run again after it was interrupted at any point: what counts as
+// done goes last. Both reach the device through host alone, which works in any root folder; what needs a running system
+// returns host.ErrNeedsSystem where h.Living() is false. Errors name what they are about and, with package hint, what to
+// do next. What the plain rule can't express is said by one of the optional powers below: Compare, Inverse, Check, ...
+//
+// # Adding a type
+//
+// The type motd, in the area settings, costs the following and nothing else.
+//
+//  1. modules/settings/motd.go: the struct, each property with a doc comment and a title, and its Resource. An area is a
+//     folder; a new one is made by its first type.
+//
+//  2. A type that isn't for all platforms has a method Platforms. Every file compiles on all of them: what Linux alone
+//     has goes to motd_linux.go, and motd_other.go (//go:build !linux) returns errors.ErrUnsupported instead.
+//
+//  3. modules/settings/testdata/motd/NAME.txtar, a fixture for each case (create, update, same, absent, odd input), and a
+//     test that hands them to moduletest.Run, whose package tells the format. Write want.json and the device's files, let
+//     go test ./modules/settings -run Motd -update add the rest, and read it. What only a real machine can show is tested
+//     on one: see moduletest.OnMachine.
+//
+//  4. A line in modules/registry/registry.go, where the type belongs in the order in which types are applied.
+//
+//  5. go generate ./schema writes the JSON Schema anew, which editors, validation and explain use. Commit it.
+//
+// Then see it: go test ./modules/... ./schema/..., go run . explain motd, and go run . check of a profile with "motd: Hello".
 package modules
 
 import (
