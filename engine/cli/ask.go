@@ -19,6 +19,7 @@ func (a *app) ask(ctx context.Context, question string, echo bool) (string, erro
 	}
 	a.asking.Lock()
 	defer a.asking.Unlock()
+	defer a.aside()()
 	fmt.Fprint(a.err, question)
 	type reply struct {
 		text string

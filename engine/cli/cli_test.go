@@ -231,6 +231,9 @@ func normal(ts *testscript.TestScript, _ bool, _ []string) {
 		for _, d := range differs {
 			text = d.what.ReplaceAllString(text, d.with)
 		}
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n" // as all files of a script have
+		}
 		ts.Check(os.WriteFile(ts.MkAbs(stream+".txt"), []byte(text), 0o644))
 	}
 }

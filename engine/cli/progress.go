@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,9 +60,12 @@ func newProgress(a *app, devices []run.Device) *progress {
 
 // open puts the live table on the screen, where there is one.
 func (p *progress) open() {
-	if width, ok := terminal(p.a.err); ok && !p.a.quiet && !p.a.json && !p.a.verbose {
-		p.live = newTable(p.a.err, width, p.devices)
+	f, isFile := p.a.err.(*os.File)
+	if _, ok := terminal(p.a.err); !ok || !isFile || p.a.quiet || p.a.json || p.a.verbose || os.Getenv("TERM") == "dumb" || !enableColors(f) {
+		return
 	}
+	p.live = newTable(f, func() (int, int) { return screen(f) }, func(code, text string) string { return p.a.paint(f, code, text) }, p.devices)
+	p.a.front(p.live)
 }
 
 func (p *progress) report(e run.Event) {
@@ -167,6 +172,7 @@ func past(e *wire.Event) string {
 // close takes the live table from the screen, so that what follows stands by itself.
 func (p *progress) close() {
 	if p.live != nil {
+		p.a.front(nil)
 		p.live.close()
 		p.live = nil
 	}
@@ -191,6 +197,8 @@ func (p *progress) summarize(id string, results []run.Result, planned bool) int 
 		case run.Pending:
 			if planned {
 				worse(exitPending)
+			} else { // shown, and declined
+				worse(exitStopped)
 			}
 		case run.Failed, run.Unreachable:
 			worse(exitFailed)
@@ -212,24 +220,22 @@ func (p *progress) summarize(id string, results []run.Result, planned bool) int 
 func (p *progress) outcome(results []run.Result) {
 	out := p.a.out
 	var counts [6]int
-	order := []run.Status{run.Changed, run.Converged, run.Failed, run.Unreachable, run.Cancelled, run.Pending}
-	colors := map[run.Status]string{run.Changed: "33", run.Converged: "32", run.Failed: "31", run.Unreachable: "31", run.Cancelled: "35"}
 	width := 6
 	for _, r := range results {
 		width = max(width, len(r.Device))
 	}
 	shown := 0
 	for _, r := range results {
-		for i, s := range order {
+		for i, s := range statusOrder {
 			if r.Status == s {
 				counts[i]++
 			}
 		}
-		if r.Status == run.Converged && len(results) > 20 {
+		if r.Status == run.Converged && len(results) > 20 || r.Status == run.Pending {
 			continue // in a large fleet only those that need a look
 		}
 		shown++
-		text := fmt.Sprintf("%-*s  %s", width, r.Device, p.a.paint(out, colors[r.Status], fmt.Sprintf("%-11s", r.Status)))
+		text := fmt.Sprintf("%-*s  %s", width, r.Device, p.a.paint(out, statusColors[r.Status], fmt.Sprintf("%-11s", r.Status)))
 		c := r.Counts
 		if r.Plan != nil && len(r.Plan.Resources) > 0 {
 			text += fmt.Sprintf("  %d changed, %d unchanged", c.Changed, c.Unchanged)
@@ -255,7 +261,7 @@ func (p *progress) outcome(results []run.Result) {
 	}
 	if len(results) > 1 {
 		var parts []string
-		for i, s := range order {
+		for i, s := range statusOrder {
 			if counts[i] > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", counts[i], s))
 			}
@@ -263,5 +269,8 @@ func (p *progress) outcome(results []run.Result) {
 		fmt.Fprintf(out, "%d devices in %.1f s: %s\n", len(results), time.Since(p.start).Seconds(), strings.Join(parts, ", "))
 	} else if shown == 1 && results[0].Status == run.Converged && results[0].Counts.Changed == 0 {
 		fmt.Fprintln(out, "Nothing to do.")
+	}
+	if slices.ContainsFunc(results, func(r run.Result) bool { return r.Status == run.Pending }) {
+		fmt.Fprintln(out, "Nothing was changed.")
 	}
 }

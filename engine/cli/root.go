@@ -55,6 +55,8 @@ type app struct {
 	json, quiet, verbose, noColor bool
 	log                           *slog.Logger
 	asking                        sync.Mutex // one question at a time
+	mu                            sync.Mutex
+	live                          *table // on the screen
 }
 
 // Main runs the command and returns its exit status.
@@ -203,7 +205,7 @@ func (a *app) color(stream io.Writer) bool {
 }
 
 func (a *app) paint(stream io.Writer, code, text string) string {
-	if !a.color(stream) {
+	if code == "" || !a.color(stream) {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
@@ -223,8 +225,28 @@ func printable(text, indent string) string {
 // say tells people what goes on.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet {
+		defer a.aside()()
 		fmt.Fprintf(a.err, format+"\n", args...)
 	}
+}
+
+// front says which table is on the screen.
+func (a *app) front(t *table) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.live = t
+}
+
+// aside takes the live table off the screen until back is called.
+func (a *app) aside() (back func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.live
+	if t == nil {
+		return func() {}
+	}
+	t.hide()
+	return t.show
 }
 
 // interrupts calls first at the first Ctrl-C and second at the next.

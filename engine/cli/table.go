@@ -5,112 +5,196 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
+
+	"github.com/mattn/go-runewidth"
+	"golang.org/x/term"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/run"
-	"github.com/mattn/go-runewidth"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 )
 
-// table is the live view on a terminal: a line a device, or, where they don't all fit, one line for all.
+// table is the live view on a terminal: a line a device. Where they don't all fit, a line counts all of them, and below it
+// are those that are being worked on.
 type table struct {
-	bars  *mpb.Progress
-	rows  map[string]*row
-	all   *mpb.Bar // for the whole fleet
-	width int
-	name  int
+	w     io.Writer
+	size  func() (width, height int)
+	paint func(code, text string) string
+	start time.Time
+	stop  chan struct{}
+	ended sync.WaitGroup
+
+	mu     sync.Mutex
+	rows   []*row
+	names  map[string]*row
+	name   int // width of the column
+	drawn  int // lines on the screen
+	hidden int // above 0: something else is on the screen
 }
 
 type row struct {
-	bar   *mpb.Bar
-	text  atomic.Pointer[string]
-	total int64
-	over  bool
+	name, step, detail string
+	since              time.Time // of the step
+	total, done        int       // resources
+	status             run.Status
 }
 
-func newTable(w io.Writer, width int, devices []run.Device) *table {
-	t := &table{rows: map[string]*row{}, width: width, name: 6}
-	height := 24
-	if f, ok := w.(*os.File); ok {
-		if _, h, err := term.GetSize(int(f.Fd())); err == nil && h > 0 {
-			height = h
-		}
-	}
-	t.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(min(width, 100)), mpb.WithRefreshRate(100*time.Millisecond))
+// Statuses in the order in which they are counted, and their colors.
+var (
+	statusOrder  = []run.Status{run.Changed, run.Converged, run.Failed, run.Unreachable, run.Cancelled, run.Pending}
+	statusColors = map[run.Status]string{run.Changed: "33", run.Converged: "32", run.Failed: "31", run.Unreachable: "31", run.Cancelled: "35"}
+)
+
+const refresh = 100 * time.Millisecond
+
+func newTable(w io.Writer, size func() (int, int), paint func(string, string) string, devices []run.Device) *table {
+	t := &table{w: w, size: size, paint: paint, start: time.Now(), stop: make(chan struct{}), names: map[string]*row{}}
 	for _, d := range devices {
-		t.name = max(t.name, min(runewidth.StringWidth(d.Name), width/3))
+		r := &row{name: d.Name, step: "waiting"}
+		t.rows, t.names[d.Name] = append(t.rows, r), r
+		t.name = max(t.name, runewidth.StringWidth(d.Name))
 	}
-	for _, d := range devices {
-		r := &row{}
-		r.set("waiting")
-		t.rows[d.Name] = r
-		if len(devices) > height-3 {
-			continue
+	t.ended.Go(func() {
+		tick := time.NewTicker(refresh)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				t.mu.Lock()
+				t.draw(time.Now())
+				t.mu.Unlock()
+			case <-t.stop:
+				return
+			}
 		}
-		name := runewidth.FillRight(runewidth.Truncate(d.Name, t.name, "…"), t.name)
-		r.bar = t.bars.New(0, mpb.NopStyle(), mpb.BarFillerClearOnComplete(), mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Any(func(s decor.Statistics) string {
-				return runewidth.Truncate(name+"  "+*r.text.Load(), max(10, s.AvailableWidth-1), "…")
-			})))
-	}
-	if len(devices) > height-3 {
-		t.all = t.bars.New(int64(len(devices)), mpb.BarStyle(), mpb.PrependDecorators(decor.CountersNoUnit("%d of %d devices")), mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_GO)))
-	}
+	})
 	return t
 }
 
-func (r *row) set(text string) { r.text.Store(&text) }
+// screen is the size of a terminal.
+func screen(f *os.File) (width, height int) {
+	w, h, err := term.GetSize(int(f.Fd()))
+	if err != nil || w <= 0 || h <= 0 {
+		return 80, 24
+	}
+	return w, h
+}
 
 func (t *table) update(e run.Event) {
-	r := t.rows[e.Device]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.names[e.Device]
 	if r == nil {
 		return
 	}
 	switch {
 	case e.Result != nil:
-		t.finish(r, e.Result)
+		r.status, r.step, r.detail = e.Result.Status, string(e.Result.Status), ""
+		if e.Result.Err != nil {
+			r.detail = printable(e.Result.Err.Error(), "")
+		} else if n := e.Result.Counts.Changed; n > 0 {
+			r.detail = fmt.Sprintf("%d changed", n)
+		}
 	case e.Event != nil && e.Event.Type == wire.Begin:
-		r.set(fmt.Sprintf("applying  %d  %s", r.total, e.Event.Address))
+		r.to("applying", e.Event.Address)
 	case e.Event != nil && e.Event.Type == wire.Resolved:
-		r.total++
+		r.done++
 	case e.Event != nil || e.Log != nil:
 	case e.Plan != nil:
-		r.set(fmt.Sprintf("planned   %d to do", e.Plan.Count().Pending()))
+		r.total = len(e.Plan.Resources)
+		r.to("planned", fmt.Sprintf("%d to do", e.Plan.Count().Pending()))
 	default:
-		r.set(string(e.Phase))
+		r.to(string(e.Phase), "")
 	}
 }
 
-func (t *table) finish(r *row, res *run.Result) {
-	if r.over {
+func (r *row) to(step, detail string) { r.step, r.detail, r.since = step, detail, time.Now() }
+
+// busy says whether the device is being worked on.
+func (r *row) busy() bool { return r.status == "" && r.step != "waiting" }
+
+// lines are what the table shows.
+func (t *table) lines(now time.Time, width, height int) []string {
+	rows := t.rows
+	var out []string
+	if len(rows) > height-3 {
+		rows = nil
+		counts := map[run.Status]int{}
+		over := 0
+		for _, r := range t.rows {
+			if r.status != "" {
+				counts[r.status]++
+				over++
+			}
+			if r.busy() && len(rows) < height-4 {
+				rows = append(rows, r)
+			}
+		}
+		text := fmt.Sprintf("%d of %d devices, %s", over, len(t.rows), now.Sub(t.start).Round(time.Second))
+		for _, s := range statusOrder {
+			if counts[s] > 0 {
+				text += fmt.Sprintf(", %d %s", counts[s], s)
+			}
+		}
+		out = append(out, runewidth.Truncate(text, width-1, "…"))
+	}
+	name := min(t.name, width/3)
+	for _, r := range rows {
+		step, detail := fmt.Sprintf("%-11s", r.step), r.detail
+		if r.status == "" && r.step == "applying" {
+			detail = fmt.Sprintf("%d of %d  %s", min(r.done+1, r.total), r.total, detail)
+		}
+		if took := now.Sub(r.since); r.busy() && took >= 5*time.Second {
+			detail += fmt.Sprintf("  %s", took.Round(time.Second))
+		}
+		detail = strings.ReplaceAll(detail, "\n", " ")
+		label := runewidth.FillRight(runewidth.Truncate(r.name, name, "…"), name)
+		room := max(width-1-name-2-len(step)-2, 0)
+		out = append(out, strings.TrimRight(label+"  "+t.paint(statusColors[r.status], step)+"  "+runewidth.Truncate(detail, room, "…"), " "))
+	}
+	return out
+}
+
+// draw replaces what is on the screen, in one write.
+func (t *table) draw(now time.Time) {
+	if t.hidden > 0 {
 		return
 	}
-	r.over = true
-	text := string(res.Status)
-	if res.Err != nil {
-		text += "  " + strings.ReplaceAll(res.Err.Error(), "\n", " ")
-	} else if res.Counts.Changed > 0 {
-		text += fmt.Sprintf("  %d changed", res.Counts.Changed)
-	}
-	r.set(text)
-	if t.all != nil {
-		t.all.Increment()
-	}
+	width, height := t.size()
+	t.erase(strings.Join(append(t.lines(now, width, height), ""), "\n"))
 }
 
-// close takes the table off the screen: what it showed is said again by the plan or the results that follow.
+// erase takes the lines from the screen, which the cursor stands below, and puts others there.
+func (t *table) erase(next string) {
+	text := ""
+	if t.drawn > 0 {
+		text = fmt.Sprintf("\r\x1b[%dA\x1b[J", t.drawn)
+	}
+	if text += next; text != "" {
+		io.WriteString(t.w, text)
+	}
+	t.drawn = strings.Count(next, "\n")
+}
+
+// hide takes the table off the screen until show: somebody is asked something, or told.
+func (t *table) hide() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hidden++
+	t.erase("")
+}
+
+func (t *table) show() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hidden--
+	t.draw(time.Now())
+}
+
+// close takes the table off the screen for good: what it showed is said again by the plan or the results that follow.
 func (t *table) close() {
-	for _, r := range t.rows {
-		if r.bar != nil {
-			r.bar.Abort(true)
-		}
-	}
-	if t.all != nil {
-		t.all.Abort(true)
-	}
-	t.bars.Wait()
+	close(t.stop)
+	t.ended.Wait()
+	t.hide()
 }

@@ -124,7 +124,7 @@ func runTrust(ctx context.Context, a *app, o *trustOptions, args []string) error
 	if err := ssh.Trust(file, o.replace, good...); err != nil {
 		return err
 	}
-	a.say("%s kept in %s", keysWord(len(good)), file)
+	a.say("trusted: %s, kept in %s", keysWord(len(good)), file)
 	return status(code)
 }
 
