@@ -63,6 +63,7 @@
 //  5. go generate ./schema writes the JSON Schema anew, which editors, validation and explain use. Commit it.
 //
 // Then see it: go test ./modules/... ./schema/..., go run . explain motd, and go run . check of a profile with "motd: Hello".
+// A row in the README's table of types lets people find it.
 package modules
 
 import (
