@@ -124,6 +124,7 @@ func compile(doc map[string]any) (*jsonschema.Schema, error) {
 	}
 	const url = "fitout:schema.json"
 	c := jsonschema.NewCompiler()
+	c.Formats = map[string]func(any) bool{TimeZone: isTimeZone}
 	c.LoadURL = func(url string) (io.ReadCloser, error) { return nil, fmt.Errorf("%s isn't part of the schema", url) }
 	if err := c.AddResource(url, bytes.NewReader(raw)); err != nil {
 		return nil, err

@@ -103,7 +103,7 @@ func (w *walker) anyOf(e *jsonschema.ValidationError) {
 		}
 		types = append(types, these...)
 	}
-	w.wrongType(path, at, types, strings.Join(words, " or "), nil)
+	w.wrongType(path, at, types, anyOfWords(words), nil)
 }
 
 func (w *walker) add(path []string, key, msg, hint string) {
@@ -176,7 +176,7 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 			return
 		}
 		text, _ := at.(string)
-		w.add(path, "", show()+" "+msg, strange(text))
+		w.add(path, "", show()+" "+msg, Strange(text))
 	case "enum":
 		words := texts(schema["enum"])
 		text, _ := at.(string)
@@ -192,6 +192,10 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 		if text, ok := at.(string); ok && kind == "regex" {
 			why, hint := regexFault(text)
 			w.add(path, "", show()+" is no valid regular expression"+why, hint)
+			return
+		}
+		if text, ok := at.(string); ok && kind == TimeZone {
+			w.add(path, "", show()+" is no time zone of the IANA database", zoneFor(text))
 			return
 		}
 		w.add(path, "", show()+" is no valid "+kind, "")
@@ -214,7 +218,11 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 			if _, ok := observed[key]; ok {
 				w.add(path, key, "is only reported, and can't be declared", "")
 			} else if _, ok := known[key]; !ok {
-				w.append(fault{path: path, key: key, near: hint.Near(key, names), msg: "unknown key", hint: didYouMean(key, names)})
+				near := hint.Near(key, names)
+				if name, _, ok := strings.Cut(key, "="); ok {
+					near = name
+				}
+				w.append(fault{path: path, key: key, near: near, msg: "unknown key", hint: didYouMean(key, names)})
 			}
 		}
 	case "not":

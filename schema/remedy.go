@@ -18,7 +18,7 @@ func didYouMean(word string, among []string) string {
 	if name, value, ok := strings.Cut(word, "="); ok && slices.Contains(among, name) {
 		return fmt.Sprintf("write %q", name+": "+value)
 	}
-	odd := strange(word)
+	odd := Strange(word)
 	s := hint.Near(word, among)
 	switch {
 	case s == "":
@@ -29,8 +29,8 @@ func didYouMean(word string, among []string) string {
 	return fmt.Sprintf("did you mean %q? %s", s, odd)
 }
 
-// strange tells of characters in a text that look like others, or like nothing.
-func strange(text string) string {
+// Strange tells of characters in a text that look like others, or like nothing.
+func Strange(text string) string {
 	latin := strings.ContainsFunc(text, func(r rune) bool { return r < 0x80 && unicode.IsLetter(r) })
 	for _, r := range text {
 		switch {

@@ -63,5 +63,18 @@ func Words(types []string) string {
 			words = append(words, "a map")
 		}
 	}
-	return strings.Join(words, " or ")
+	return anyOfWords(words)
+}
+
+// anyOfWords lists alternatives: "text, a list or a map".
+func anyOfWords(words []string) string {
+	n := len(words)
+	if n < 3 && !(n == 2 && strings.Contains(words[1], " or ")) {
+		return strings.Join(words, " or ")
+	}
+	before, last := strings.Join(words[:n-1], ", "), words[n-1]
+	if strings.Contains(last, " or ") {
+		return before + ", " + last
+	}
+	return before + " or " + last
 }

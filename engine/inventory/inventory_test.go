@@ -45,7 +45,10 @@ func TestGolden(t *testing.T) {
 				case "secrets.json":
 					err = json.Unmarshal(f.Data, &secrets)
 				default:
-					err = os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o644)
+					path := filepath.Join(dir, f.Name)
+					if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+						err = os.WriteFile(path, f.Data, 0o644)
+					}
 				}
 				if err != nil {
 					t.Fatal(err)

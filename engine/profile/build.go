@@ -26,6 +26,7 @@ type built struct {
 	refs, paths   []string
 	blobs         map[string]Content
 	uncertain     bool // whether its when holds can't be known yet
+	sound         bool // nothing is wrong with it by itself
 }
 
 // target is an address in after or notify, and where it is written.
@@ -134,7 +135,7 @@ func (p *Profile) buildOne(e *entry, s *expression.Scope) (*built, error) {
 	fault(b.keywords(s))
 	b.state = modules.Present
 	if !incomplete {
-		fault(p.complete(b, declared, s))
+		b.sound = !fault(p.complete(b, declared, s)) && faults == nil
 	}
 	if b.res.Address == "" {
 		return nil, faults.ErrorOrNil()

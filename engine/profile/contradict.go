@@ -10,7 +10,8 @@ import (
 )
 
 // contradictions finds resources that can't all be in their states: a file and a directory at one path, something below
-// a file or in a directory that goes away, an owner who goes away. What a when still leaves open isn't judged.
+// a file or in a directory that goes away, an owner who goes away. What a when still leaves open, or what is
+// wrong by itself, isn't judged.
 func (c *compilation) contradictions() error {
 	var faults *multierror.Error
 	fault := func(b *built, field, format string, args ...any) {
@@ -20,7 +21,7 @@ func (c *compilation) contradictions() error {
 		}
 		faults = multierror.Append(faults, at.Problem("remove one of them, or give each a when of which one holds at most", format, args...))
 	}
-	settled := func(b *built) bool { return !b.skipped() && !b.uncertain && b.decoded != nil }
+	settled := func(b *built) bool { return !b.skipped() && !b.uncertain && b.sound }
 	files, folders, links := map[string]*built{}, map[string]*built{}, map[string]*built{}
 	kinds := map[string]map[string]*built{"files": files, "directories": folders, "links": links}
 	for _, b := range c.all {

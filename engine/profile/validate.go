@@ -92,7 +92,13 @@ func (e *entry) checkType(shown any, want map[string]any, tainted bool) error {
 		}
 	}
 	at, msg := e.checked(err)
-	return at.Problem(hint.Of(err), "%s", msg)
+	remedy := hint.Of(err)
+	if text, ok := at.Literal(); ok && remedy == "" {
+		if text, ok := text.(string); ok {
+			remedy = schema.Strange(text)
+		}
+	}
+	return at.Problem(remedy, "%s", msg)
 }
 
 // unproven says whether the schema has still something to say: it has seen what is written in one file, and a free text

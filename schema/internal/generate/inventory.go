@@ -39,40 +39,40 @@ type device struct {
 	settings
 }
 
-// connect says how a device is reached.
+// connect says how a device is reached. null takes away what others say.
 type connect struct {
 	// The way to the device: ssh, winrm, or local for the machine that fitout runs on.
-	Transport string `json:"transport,omitzero" expression:"true" fit:",short" title:"Transport" enum:"ssh,winrm,local"`
+	Transport string `json:"transport,omitzero" expression:"true" fit:",short" title:"Transport" enum:"ssh,winrm,local" null:"true"`
 	// The TCP port. Without it, it is 22 for ssh, and 5986 or without TLS 5985 for winrm.
-	Port int `json:"port,omitzero" expression:"true" title:"Port" minimum:"1" maximum:"65535" example:"22"`
+	Port int `json:"port,omitzero" expression:"true" title:"Port" minimum:"1" maximum:"65535" example:"22" null:"true"`
 	// The user to log on as.
-	User string `json:"user,omitzero" title:"User" example:"admin"`
+	User string `json:"user,omitzero" title:"User" example:"admin" null:"true"`
 	// The password to log on with, from a secret.
-	Password string `json:"password,omitzero" title:"Password" example:"${secrets.admin}" secret:"true"`
+	Password string `json:"password,omitzero" title:"Password" example:"${secrets.admin}" secret:"true" null:"true"`
 	// The file of the private SSH key. ~ is the home folder.
-	IdentityFile string `json:"identityFile,omitzero" title:"Identity file" example:"~/.ssh/fitout"`
+	IdentityFile string `json:"identityFile,omitzero" title:"Identity file" example:"~/.ssh/fitout" null:"true"`
 	// The host to go through, as USER@HOST:PORT; several are divided by commas.
-	Jump string `json:"jump,omitzero" title:"Jump host" example:"admin@gate"`
+	Jump string `json:"jump,omitzero" title:"Jump host" example:"admin@gate" null:"true"`
 	// Whether to become root with sudo or doas.
-	Sudo bool `json:"sudo,omitzero" expression:"true" title:"Sudo"`
+	Sudo bool `json:"sudo,omitzero" expression:"true" title:"Sudo" null:"true"`
 	// The password that sudo asks for, from a secret.
-	SudoPassword string `json:"sudoPassword,omitzero" title:"Sudo password" example:"${secrets.sudo}" secret:"true"`
+	SudoPassword string `json:"sudoPassword,omitzero" title:"Sudo password" example:"${secrets.sudo}" secret:"true" null:"true"`
 	// The host's key, as in known_hosts, or its fingerprint. No other is accepted then.
-	HostKey string `json:"hostKey,omitzero" title:"Host key" example:"SHA256:uNiVztksCsDhcc0u9e8BrrQXVUpKZIDTMczCvj3tD2s"`
+	HostKey string `json:"hostKey,omitzero" title:"Host key" example:"SHA256:uNiVztksCsDhcc0u9e8BrrQXVUpKZIDTMczCvj3tD2s" null:"true"`
 	// How long connecting may take, as in "30s".
-	Timeout string `json:"timeout,omitzero" expression:"true" title:"Time-out" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$" example:"30s"`
+	Timeout string `json:"timeout,omitzero" expression:"true" title:"Time-out" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$" example:"30s" null:"true"`
 	// How to log on by winrm.
-	Auth string `json:"auth,omitzero" expression:"true" title:"Authentication" enum:"negotiate,kerberos,ntlm,basic,certificate"`
+	Auth string `json:"auth,omitzero" expression:"true" title:"Authentication" enum:"negotiate,kerberos,ntlm,basic,certificate" null:"true"`
 	// Whether winrm goes over TLS.
-	TLS bool `json:"tls,omitzero" expression:"true" title:"TLS"`
+	TLS bool `json:"tls,omitzero" expression:"true" title:"TLS" null:"true"`
 	// The SHA-256 fingerprint of the device's certificate. No other is accepted then.
-	Fingerprint string `json:"fingerprint,omitzero" title:"Fingerprint"`
+	Fingerprint string `json:"fingerprint,omitzero" title:"Fingerprint" null:"true"`
 	// The file of the certificate authority that has signed the device's certificate, as PEM.
-	CAFile string `json:"caFile,omitzero" title:"Certificate authority" example:"ca.pem"`
+	CAFile string `json:"caFile,omitzero" title:"Certificate authority" example:"ca.pem" null:"true"`
 	// The Kerberos realm.
-	Realm string `json:"realm,omitzero" title:"Realm" example:"EXAMPLE.LAN"`
+	Realm string `json:"realm,omitzero" title:"Realm" example:"EXAMPLE.LAN" null:"true"`
 	// The file of the Kerberos key table.
-	Keytab string `json:"keytab,omitzero" title:"Key table" example:"fitout.keytab"`
+	Keytab string `json:"keytab,omitzero" title:"Key table" example:"fitout.keytab" null:"true"`
 }
 
 func (g *generator) inventorySchema() (object, error) {

@@ -101,7 +101,10 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag, at place) (obje
 // text is the schema of a string. An expression may stand for it, whatever else it must be.
 func (g *generator) text(tag reflect.StructTag, at place) (object, error) {
 	var o object
-	pattern, example := tag.Get("pattern"), tag.Get("example")
+	pattern, example, format := tag.Get("pattern"), tag.Get("example"), tag.Get("format")
+	if f := formats[pattern]; f != "" {
+		pattern, format = "", f
+	}
 	if pattern != "" {
 		message := must("", pattern, example)
 		if at.expression {
@@ -110,8 +113,8 @@ func (g *generator) text(tag reflect.StructTag, at place) (object, error) {
 		o.set("pattern", pattern)
 		o.set("patternErrorMessage", message)
 	}
-	if f := tag.Get("format"); f != "" {
-		o.set("format", f)
+	if format != "" {
+		o.set("format", format)
 	}
 	if e := tag.Get("enum"); e != "" {
 		o.set("enum", strings.Split(e, ","))
@@ -144,6 +147,9 @@ func must(said, pattern, example string) string {
 	return "must match " + pattern
 }
 
+// formats are checked more closely than a pattern can.
+var formats = map[string]string{`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`: schema.TimeZone}
+
 // inWords says what patterns ask for. A type whose pattern isn't here works as well: its message shows the pattern.
 var inWords = map[string]string{
 	`^/`:                                   "an absolute path",
@@ -158,8 +164,7 @@ var inWords = map[string]string{
 	`^([0-9]+(\.[0-9]+)?(h|m|s))+$`:        "a length of time in h, m and s",
 	`^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$`:     "a length of time in h, m, s and ms",
 	`^(never|[0-9]{4}-[0-9]{2}-[0-9]{2})$`: "never, or a date as year-month-day",
-	`^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?$`: "lower-case letters, digits and any of + . -, and begin with a letter or digit",
-	`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`: "the name of a zone in the IANA database",
+	`^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?$`: "two or more of lower-case letters, digits, + . and -, and begin with a letter or digit",
 	`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`: "letters, digits and -, in parts of up to 63 that dots join and that neither begin nor end with -",
 }
 
