@@ -171,8 +171,12 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 		if msg == "" {
 			msg = fmt.Sprintf("must match %v", schema["pattern"])
 		}
-		if last(strings.TrimSuffix(e.AbsoluteKeywordLocation, "/pattern")) == "propertyNames" && len(path) > 0 {
-			w.add(path[:len(path)-1], path[len(path)-1], msg, "")
+		if last(strings.TrimSuffix(e.AbsoluteKeywordLocation, "/pattern")) == "propertyNames" {
+			if of, ok := at.(map[string]any); ok && len(path) == 0 || ok && has(of, "") { // it is the empty key, which a pointer loses
+				w.add(append(path, ""), "", msg, "")
+			} else if len(path) > 0 {
+				w.add(path[:len(path)-1], path[len(path)-1], msg, "")
+			}
 			return
 		}
 		text, _ := at.(string)
@@ -222,7 +226,11 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 				if name, _, ok := strings.Cut(key, "="); ok {
 					near = name
 				}
-				w.append(fault{path: path, key: key, near: near, msg: "unknown key", hint: didYouMean(key, names)})
+				f := fault{path: path, key: key, near: near, msg: "unknown key", hint: didYouMean(key, names)}
+				if at := under(known, key); at != "" && f.hint == "" {
+					f.hint = fmt.Sprintf("it belongs under %q", at)
+				}
+				w.append(f)
 			}
 		}
 	case "not":
@@ -287,6 +295,18 @@ func texts(v any) []string {
 	return out
 }
 
+func has(m map[string]any, key string) bool { _, ok := m[key]; return ok }
+
+// under finds the one of a map's properties that has the key inside.
+func under(known map[string]any, key string) string {
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if lookup(known[name], []string{"properties", key}) != nil {
+			return name
+		}
+	}
+	return ""
+}
+
 // quote shows a value in a message.
 func quote(v any) string {
 	if s, ok := v.(string); ok {
@@ -312,9 +332,9 @@ func short(s string) string {
 // pointer splits a JSON pointer, or the one behind a URL's #.
 func pointer(s string) []string {
 	if i := strings.IndexByte(s, '#'); i >= 0 {
-		s = s[i+1:]
+		s = strings.TrimSuffix(s[i+1:], "/")
 	}
-	if s == "" || s == "/" {
+	if s == "" {
 		return nil
 	}
 	parts := strings.Split(strings.TrimPrefix(s, "/"), "/")

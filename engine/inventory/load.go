@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -121,6 +122,9 @@ func (l *loader) layer(v *expression.Value) layer {
 	}
 	out.profile = v.Field("profile")
 	out.user, out.address = l.value(v.Field("user")), l.value(v.Field("address"))
+	if text, ok := out.address.(string); ok {
+		l.fault(badAddress(v.Field("address"), text))
+	}
 	if vars := v.Field("variables"); vars != nil && vars.IsMap() {
 		out.variables, _ = l.value(vars).(map[string]any)
 	}
@@ -138,6 +142,21 @@ func (l *loader) layer(v *expression.Value) layer {
 		out.connect["transport"], out.at["transport"] = l.value(c), c
 	}
 	return out
+}
+
+// badAddress finds a URL, and a port, where only a host is due.
+func badAddress(v *expression.Value, text string) error {
+	if scheme, _, ok := strings.Cut(text, "://"); ok {
+		return v.Problem("write the host alone; "+scheme+" goes into connect: {transport: ...}, a port into connect: {port: ...}",
+			"%q is a URL, not a host", text)
+	}
+	if host, port, ok := strings.Cut(text, ":"); ok && !strings.Contains(port, ":") {
+		return v.Problem(fmt.Sprintf("write address: %s, and connect: {port: %s}", host, port), "%q has a port", text)
+	}
+	if strings.Contains(text, "@") {
+		return v.Problem("write the host alone, and user: NAME", "%q has a user", text)
+	}
+	return nil
 }
 
 func (l *loader) value(v *expression.Value) any {
