@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -37,14 +38,20 @@ func (p *Profile) check(m *merged, faults []error) error {
 	}
 	p.dropped = m.dropped
 	slices.Sort(p.dropped)
+	var fresh []*entry
 	for _, t := range registry.Types {
 		for i, d := range m.types[t] {
-			p.entries = append(p.entries, newEntry(d, i, faults))
+			// Thousands of profiles may extend the same one: what they take from it as it stands there is theirs together.
+			if d.entry == nil || d.entry.index != i {
+				d.entry = newEntry(d, i, faults)
+				fresh = append(fresh, d.entry)
+			}
+			p.entries = append(p.entries, d.entry)
 		}
 	}
 	add(p.sortVariables(m))
 	add(p.checkNames())
-	for _, e := range p.entries {
+	for _, e := range fresh {
 		if e.constant() {
 			b, err := p.build(e, expression.NewScope(nil, false, nil, nil, true))
 			if err == nil && b[0] != nil { // else compile reports it
@@ -58,7 +65,7 @@ func (p *Profile) check(m *merged, faults []error) error {
 }
 
 func newEntry(d *declaration, index int, faults []error) *entry {
-	e := &entry{typ: d.typ, at: d.at, fields: d.fields, index: index, merged: d.merged}
+	e := &entry{typ: d.typ, at: d.at, fields: maps.Clone(d.fields), index: index, merged: d.merged}
 	take := func(name string) *expression.Value {
 		if _, own := d.typ.Field(name); own {
 			return nil

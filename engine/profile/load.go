@@ -26,6 +26,7 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/fitout-dev/fitout/profiles"
@@ -169,6 +170,7 @@ type file struct {
 	name, description string
 	extends           []*expression.Value
 	root              *expression.Value
+	declared          map[*modules.Type][]*declaration // shared by all profiles that extend this one
 	faults            []error
 }
 

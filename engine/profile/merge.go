@@ -29,6 +29,7 @@ type declaration struct {
 	merged bool // made from several files
 	named  bool
 	name   string // what key gave
+	entry  *entry // what entryAt gave
 }
 
 // merged is what the files say together.
@@ -42,7 +43,7 @@ type merged struct {
 func merge(lineage []*file) *merged {
 	m := &merged{variables: map[string]*expression.Value{}, types: map[*modules.Type][]*declaration{}}
 	for _, f := range lineage {
-		m.add(f.root)
+		m.add(f)
 	}
 	for t, ds := range m.types {
 		m.types[t] = slices.DeleteFunc(ds, func(d *declaration) bool {
@@ -60,7 +61,8 @@ func merge(lineage []*file) *merged {
 	return m
 }
 
-func (m *merged) add(root *expression.Value) {
+func (m *merged) add(f *file) {
+	root := f.root
 	if vars := root.Field("variables"); vars != nil {
 		for _, name := range vars.Keys() {
 			if _, seen := m.variables[name]; !seen {
@@ -79,7 +81,13 @@ func (m *merged) add(root *expression.Value) {
 			delete(m.types, t)
 			continue
 		}
-		m.types[t] = mergeType(m.types[t], declarations(t, v))
+		if _, read := f.declared[t]; !read {
+			if f.declared == nil {
+				f.declared = map[*modules.Type][]*declaration{}
+			}
+			f.declared[t] = declarations(t, v)
+		}
+		m.types[t] = mergeType(m.types[t], slices.Clone(f.declared[t]))
 	}
 }
 
