@@ -199,7 +199,8 @@ func (r *Runner) Plan(ctx context.Context, devices []Device) []Result {
 }
 
 // Apply brings all devices to their state. With confirm, everything is planned and shown before anything changes; it gets
-// the results so far, and nothing is changed if it returns false. Without, each device goes on as soon as its plan stands.
+// the results so far, and nothing is changed if it returns false. Without, each device goes on as soon as its plan stands,
+// and of a large fleet's plans the results keep only what had to be done.
 func (r *Runner) Apply(ctx context.Context, devices []Device, confirm func([]Result) bool) []Result {
 	r.begin()
 	ws := r.workers(devices)
@@ -209,6 +210,9 @@ func (r *Runner) Apply(ctx context.Context, devices []Device, confirm func([]Res
 				w.perform(ctx)
 			}
 			w.hangUp()
+			if len(ws) > r.Parallel {
+				w.summarize()
+			}
 			w.done()
 		})
 		return results(ws)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,19 @@ func (w *worker) fail(err error) bool {
 		w.res.Plan.Error, w.res.Plan.Hint = w.res.Err.Error(), hint.Of(w.res.Err)
 	}
 	return false
+}
+
+// summarize keeps of a plan that was carried out what had to be done, without the details.
+func (w *worker) summarize() {
+	short := *w.res.Plan
+	short.Resources = nil
+	for _, r := range w.res.Plan.Resources {
+		if r.Op != modules.Same || r.Error != "" {
+			short.Resources = append(short.Resources, plan.Resource{Address: r.Address, Position: r.Position, Op: r.Op, Reason: r.Reason, Error: r.Error, Hint: r.Hint})
+		}
+	}
+	short.Resources = slices.Clip(short.Resources)
+	w.res.Plan = &short
 }
 
 func (w *worker) done() { w.r.report(Event{Device: w.d.Name, Phase: Done, Result: &w.res}) }
