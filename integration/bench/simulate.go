@@ -24,6 +24,7 @@ import (
 // frames go through pipes.
 type simulation struct {
 	devices, hanging, resources int
+	seeded                      bool // all but one resource of each device are in their state
 	heap                        string
 }
 
@@ -40,7 +41,7 @@ type fleet struct {
 func newFleet(dir string, s simulation) (*fleet, error) {
 	base := []byte("profile: base\nfiles:\n")
 	for i := range s.resources - 1 {
-		base = fmt.Appendf(base, "  - {path: /etc/app%d.conf, content: \"setting=%[1]d of ${vars.site}\\n\", mode: \"0644\"}\n", i)
+		base = fmt.Appendf(base, "  - {path: /etc/app%d.conf, content: \"setting=%[1]d\\n\", mode: \"0644\"}\n", i)
 	}
 	if err := write(filepath.Join(dir, "base.yaml"), base); err != nil {
 		return nil, err
@@ -52,12 +53,19 @@ func newFleet(dir string, s simulation) (*fleet, error) {
 		own := filepath.Join(dir, "profiles", name+".yaml")
 		root := filepath.Join(dir, "roots", name)
 		if err := errors.Join(
-			write(own, fmt.Appendf(nil, "profile: %s\nextends: [../base.yaml]\nvariables: {site: site%d}\nfiles:\n  - {path: /etc/asset, content: \"${device.version} %d\\n\"}\n", name, i%100, i)),
+			write(own, fmt.Appendf(nil, "profile: %s\nextends: [../base.yaml]\nvariables: {site: site%d}\nfiles:\n  - {path: /etc/asset, content: \"${device.version} of ${vars.site}\\n\"}\n", name, i%100)),
 			write(filepath.Join(root, "etc", "os-release"), fmt.Appendf(nil, "ID=debian\nVERSION_ID=\"%d\"\n", i)),
 			write(filepath.Join(root, "etc", "passwd"), []byte("root:x:0:0::/root:/bin/sh\n")),
 			write(filepath.Join(root, "etc", "group"), []byte("root:x:0:\n")),
 		); err != nil {
 			return nil, err
+		}
+		for i := range s.resources - 1 {
+			if file := fmt.Sprintf("app%d.conf", i); s.seeded {
+				if err := seed(dir, filepath.Join(root, "etc", file), file, fmt.Appendf(nil, "setting=%d\n", i)); err != nil {
+					return nil, err
+				}
+			}
 		}
 		d := run.Device{Name: name, Address: name, Profile: name, Target: run.Target{Root: root, Dir: filepath.Join(root, "var", "lib", "fitout")}}
 		p, err := loader.Load(own)
@@ -87,6 +95,17 @@ func newFleet(dir string, s simulation) (*fleet, error) {
 		f.devices = append(f.devices, d)
 	}
 	return f, nil
+}
+
+// seed makes a file by linking it to one of the same content: there are very many. Whoever changes a file replaces it.
+func seed(dir, path, file string, content []byte) error {
+	first := filepath.Join(dir, "seeds", file)
+	if _, err := os.Stat(first); err != nil {
+		if err := errors.Join(write(first, content), os.Chmod(first, 0o644)); err != nil {
+			return err
+		}
+	}
+	return os.Link(first, path)
 }
 
 // apply brings the fleet to its state. The hanging devices hang until all others have ended: where one of them could
@@ -154,7 +173,7 @@ func (p *process) Wait() (transport.Exit, error) { <-p.ended; return transport.E
 
 // simulate runs the fleet twice, without and with hanging devices, and prints what that took.
 func simulate(ctx context.Context, o *options) error {
-	fmt.Printf("| %d devices with %d resources each, 50 at once | s | all memory, executors included, MB | changed | unreachable |\n|---|---|---|---|---|\n", o.devices, o.resources)
+	fmt.Printf("| %d devices with %d resources each, one to change, 50 at once | s | all memory, executors included, MB | changed | unreachable |\n|---|---|---|---|---|\n", o.devices, o.resources)
 	for _, hanging := range []int{0, o.hanging} {
 		dir, err := os.MkdirTemp("", "fitout-bench-")
 		if err != nil {
@@ -162,7 +181,7 @@ func simulate(ctx context.Context, o *options) error {
 		}
 		defer os.RemoveAll(dir)
 		s := o.simulation
-		s.hanging = hanging
+		s.hanging, s.seeded = hanging, true
 		f, err := newFleet(dir, s)
 		if err != nil {
 			return err
@@ -186,6 +205,7 @@ func simulate(ctx context.Context, o *options) error {
 		runtime.ReadMemStats(&m)
 		fmt.Printf("| %d hanging | %.1f | %d | %d | %d |\n", hanging, took.Seconds(), m.Sys/1e6, count[run.Changed], count[run.Unreachable])
 		runtime.KeepAlive(results)
+		runtime.KeepAlive(f)
 		os.RemoveAll(dir)
 	}
 	return nil
