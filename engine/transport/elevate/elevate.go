@@ -145,10 +145,10 @@ func (t *Transport) start(ctx context.Context, line string, isKill bool) (*proce
 	case <-p.settled:
 		p.stdout.(*early).release()
 		return p, nil
-	case <-p.stdout.(*early).ended:
+	case <-p.stdout.(*early).ended: // all that was said is kept, for the case that there was a program after all
 	case <-p.killed:
+		io.Copy(io.Discard, p.stdout)
 	}
-	io.Copy(io.Discard, p.stdout)
 	_, err = p.Wait()
 	select {
 	case <-p.settled: // a program that is started and has ended already

@@ -27,8 +27,7 @@ type process struct {
 	mu           sync.Mutex
 	outer, shell string // process ids, once settled
 	missing      bool
-	cause        error  // why we ended it; nil for Kill
-	folder       string // of the FIFOs
+	cause        error // why we ended it; nil for Kill
 	asked        int
 	terminal     transport.Process // the other session, if there is one
 	terminalEnd  chan result       // how that ended
@@ -98,7 +97,7 @@ func (p *process) handle(ctx context.Context, e event) {
 	case "missing":
 		p.missing = true
 	case "relay":
-		p.openTerminal(ctx, e.args[0], e.args[1])
+		p.openTerminal(ctx, e.args[0])
 	}
 }
 
@@ -124,12 +123,9 @@ func (p *process) answer(w io.Writer) {
 func (p *process) refuse(err error) { p.end(p.refused(err)) }
 
 // openTerminal runs the program in a second session, which has a terminal.
-func (p *process) openTerminal(ctx context.Context, method, dir string) {
-	p.mu.Lock()
-	p.folder = dir
-	p.mu.Unlock()
+func (p *process) openTerminal(ctx context.Context, method string) {
 	password := p.t.options.Password != nil
-	q, err := p.t.inner.StartWith(ctx, terminalScript(method, dir, password, p.mark, p.line), transport.StartOptions{Terminal: true})
+	q, err := p.t.inner.StartWith(ctx, terminalScript(method, folder(p.mark), password, p.mark, p.line), transport.StartOptions{Terminal: true})
 	if err != nil {
 		p.refuse(fmt.Errorf("%s wants a terminal: %w", method, err))
 		return
@@ -232,7 +228,7 @@ func (p *process) killElevated() {
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
-	outer, shell, folder := p.outer, p.shell, p.folder
+	outer, shell := p.outer, p.shell
 	p.mu.Unlock()
 	var q transport.Process
 	var err error
@@ -241,10 +237,8 @@ func (p *process) killElevated() {
 		return
 	case shell != "":
 		q, err = p.t.start(ctx, killScript(outer, shell), true)
-	case folder != "":
-		q, err = p.t.inner.StartWith(ctx, "rm -rf "+quote(folder), transport.StartOptions{})
 	default:
-		return
+		q, err = p.t.inner.StartWith(ctx, "rm -rf "+folder(p.mark), transport.StartOptions{})
 	}
 	if err != nil {
 		return

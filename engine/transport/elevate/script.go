@@ -11,7 +11,7 @@ func program(mark, outer, line string) string {
 }
 
 // script is what the user's shell runs. Its own words go to stderr, each begun by the mark: that a password is asked for,
-// that the program has begun, that the way through a terminal is needed (and the folder of its FIFOs), that there is no
+// that the program has begun, that the way through a terminal is needed, that there is no
 // program to elevate with.
 //
 // sudo tells by exit code 1 that it refuses; whether for want of a terminal, a second look with -n shows.
@@ -40,11 +40,15 @@ func script(method Method, password bool, mark, line string) string {
 	return s + has("sudo", sudo, has("doas", doas, missing))
 }
 
+// folder is where the FIFOs of a session are. Its name is known beforehand, so that it can be removed whenever the session
+// is killed, and nobody else can guess it.
+func folder(mark string) string { return "/tmp/fitout-" + mark }
+
 // relay is a shell function that joins this session with what is run in another one, through three FIFOs.
 func relay(mark string) string {
 	return `relay() {
-d=$(umask 077; mktemp -d) && mkfifo -m 600 "$d/i" "$d/o" "$d/e" || exit 126
-echo "` + mark + `relay:$1:$d" >&2
+d=` + folder(mark) + `; mkdir -m 700 "$d" && mkfifo -m 600 "$d/i" "$d/o" "$d/e" || exit 126
+echo "` + mark + `relay:$1" >&2
 exec 3<&0
 cat <&3 >"$d/i" & i=$!
 cat <"$d/e" >&2 & e=$!

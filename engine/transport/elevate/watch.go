@@ -25,7 +25,7 @@ type watcher struct {
 
 func newWatcher(mark string) *watcher {
 	return &watcher{
-		word:   regexp.MustCompile(mark + `(?:(ask)|(missing)\r?\n|(go):(\d+):(\d+)\r?\n|(relay):(\w+):([^\r\n]+)\r?\n)`),
+		word:   regexp.MustCompile(mark + `(?:(ask)|(missing)\r?\n|(go):(\d+):(\d+)\r?\n|(relay):(\w+)\r?\n)`),
 		events: make(chan event, 16),
 	}
 }
