@@ -57,12 +57,20 @@ type fleet struct {
 
 	opening sync.Once
 	kept    *store.Store
-	known   map[string]map[string]any // facts of last time
-	learnt  map[string]map[string]any
+	known   map[string]platform       // of last time
+	learnt  map[string]map[string]any // facts of devices that have another platform now
 	mu      sync.Mutex
 }
 
 const defaultInventory = "inventory.yaml"
+
+type platform struct{ os, arch string }
+
+func platformOf(facts map[string]any) (p platform) {
+	p.os, _ = facts["os"].(string)
+	p.arch, _ = facts["arch"].(string)
+	return p
+}
 
 // fleet finds the devices that the flags and arguments name, and compiles nothing yet. All mistakes are told at once.
 func (a *app) fleet(o *fleetOptions, args []string) (*fleet, error) {
@@ -291,7 +299,11 @@ func (f *fleet) store() *store.Store {
 			return
 		}
 		f.kept = s
-		f.known, _ = s.Facts()
+		f.known = map[string]platform{}
+		facts, _ := s.Facts()
+		for device := range facts {
+			f.known[device] = platformOf(facts[device])
+		}
 	})
 	return f.kept
 }
@@ -299,14 +311,14 @@ func (f *fleet) store() *store.Store {
 // platform is what a device was last time; "" where it isn't known.
 func (f *fleet) platform(device string) (goos, arch string) {
 	f.store()
-	goos, _ = f.known[device]["os"].(string)
-	arch, _ = f.known[device]["arch"].(string)
-	return goos, arch
+	p := f.known[device]
+	return p.os, p.arch
 }
 
-// learn keeps a device's facts, to know it next time.
+// learn keeps a device's facts for next time, where its platform is news.
 func (f *fleet) learn(e run.Event) {
-	if e.Facts == nil {
+	f.store()
+	if e.Facts == nil || f.known[e.Device] == platformOf(e.Facts) {
 		return
 	}
 	f.mu.Lock()
@@ -316,14 +328,8 @@ func (f *fleet) learn(e run.Event) {
 
 func (f *fleet) close() {
 	if s := f.store(); s != nil {
-		fresh := map[string]map[string]any{}
-		for device, facts := range f.learnt {
-			if !slices.Equal([]any{f.known[device]["os"], f.known[device]["arch"]}, []any{facts["os"], facts["arch"]}) {
-				fresh[device] = facts
-			}
-		}
-		if len(fresh) > 0 {
-			s.SetFacts(fresh)
+		if len(f.learnt) > 0 {
+			s.SetFacts(f.learnt)
 		}
 		s.Close()
 	}

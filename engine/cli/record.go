@@ -60,9 +60,12 @@ func (r *recorder) run() {
 
 func (r *recorder) flush() {
 	r.mu.Lock()
-	events := r.events
-	r.events = map[string][]wire.Event{}
+	events, facts := r.events, r.facts
+	r.events, r.facts = map[string][]wire.Event{}, map[string]map[string]any{}
 	r.mu.Unlock()
+	if len(facts) > 0 {
+		r.check(r.s.SetFacts(facts))
+	}
 	for device, es := range events {
 		r.check(r.s.AddEvents(r.id, device, es))
 	}
@@ -100,5 +103,4 @@ func (r *recorder) finish(results []run.Result, devices []run.Device) {
 		out = append(out, d)
 	}
 	r.check(r.s.Finish(r.id, time.Now(), out))
-	r.check(r.s.SetFacts(r.facts))
 }
