@@ -110,9 +110,7 @@ func TestElevation(t *testing.T) {
 			await(t, "no process left", func() bool {
 				return m.Run(t, "pgrep -l -U "+c.user+" | grep -v -e sshd -e systemd -e sd-pam || :") == "" && m.Run(t, "pgrep -x sleep || :") == ""
 			})
-			if left := m.Run(t, "find /tmp -name 'fitout-*'"); left != "" {
-				t.Errorf("left in /tmp: %s", left)
-			}
+			await(t, "no folder left", func() bool { return m.Run(t, "find /tmp -name 'fitout-*'") == "" })
 		})
 	}
 

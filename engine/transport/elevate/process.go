@@ -227,18 +227,20 @@ func (p *process) killElevated() {
 	case <-p.done:
 	case <-ctx.Done():
 	}
+	// What waiting took isn't lost for what is to be done.
+	ctx, cancel = context.WithTimeout(context.Background(), killGrace)
+	defer cancel()
 	p.mu.Lock()
 	outer, shell := p.outer, p.shell
 	p.mu.Unlock()
 	var q transport.Process
 	var err error
 	switch {
-	case p.isKill:
-		return
-	case shell != "":
+	case shell != "" && !p.isKill:
 		q, err = p.t.start(ctx, killScript(outer, shell), true)
 	default:
-		q, err = p.t.inner.StartWith(ctx, "rm -rf "+folder(p.mark), transport.StartOptions{})
+		// the script may not have come to making it, and be killed a moment from now
+		q, err = p.t.inner.StartWith(ctx, "rm -rf "+folder(p.mark)+"; sleep 0.2; rm -rf "+folder(p.mark), transport.StartOptions{})
 	}
 	if err != nil {
 		return
