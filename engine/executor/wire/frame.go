@@ -95,7 +95,7 @@ func encode(messages ...Message) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := frame(&buf, kindMessage, b); err != nil {
+		if err := frame(&buf, kindMessage, b, true); err != nil {
 			return nil, err
 		}
 	}
@@ -116,15 +116,18 @@ func (c *Conn) SendBlob(b Blob, r io.Reader) error {
 	}
 	piece, left := make([]byte, max(0, min(b.Size, blobPiece))), b.Size
 	var buf bytes.Buffer
-	for left > 0 {
+	for plain := 0; left > 0; plain-- {
 		n, err := io.ReadFull(r, piece[:min(left, blobPiece)])
 		if err != nil {
 			return fmt.Errorf("blob %s ended %d bytes early: %w", b.Hash, left-int64(n), err)
 		}
 		left -= int64(n)
 		buf.Reset()
-		if err := frame(&buf, kindBlob, piece[:n]); err != nil {
+		if err := frame(&buf, kindBlob, piece[:n], plain <= 0); err != nil {
 			return err
+		}
+		if plain <= 0 && buf.Len() > n { // so are the next ones, most likely: archives, pictures
+			plain = 16
 		}
 		if err := c.write(buf.Bytes()); err != nil {
 			return err
@@ -143,12 +146,12 @@ func (c *Conn) write(b []byte) error {
 	return err
 }
 
-func frame(buf *bytes.Buffer, kind byte, payload []byte) error {
+func frame(buf *bytes.Buffer, kind byte, payload []byte, compress bool) error {
 	if len(payload) > MaxFrame {
 		return fmt.Errorf("a frame of %d bytes is too large", len(payload))
 	}
 	flags := byte(0)
-	if len(payload) >= minCompress {
+	if compress && len(payload) >= minCompress {
 		if z := encoder().EncodeAll(payload, nil); len(z) < len(payload) {
 			payload, flags = z, flagZstd
 		}

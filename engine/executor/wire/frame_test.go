@@ -176,7 +176,7 @@ func TestHostileFrames(t *testing.T) {
 	bomb, bombs := compress(20*MaxFrame), strings.Repeat(compress(MaxFrame), 200)
 	objects := `{"observed":{"observations":[` + strings.Repeat("{},", MaxFrame/3-20) + `{}]}}`
 	var packed bytes.Buffer
-	if err := frame(&packed, kindMessage, []byte(objects)); err != nil {
+	if err := frame(&packed, kindMessage, []byte(objects), true); err != nil {
 		t.Fatal(err)
 	}
 	cases := map[string][]byte{
