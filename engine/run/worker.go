@@ -65,11 +65,33 @@ func (w *worker) release() {
 	}
 }
 
-// giveWay lets another device have the slot of one that doesn't answer; it goes on without.
+// giveWay lets another device have the slot of one that doesn't answer.
 func (w *worker) giveWay() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.yield(true)
+}
+
+// retake waits for a slot again, before a device that has answered after all takes its next step. Otherwise all of a fleet
+// that is merely slow would be under way at once.
+func (w *worker) retake(ctx context.Context) error {
+	w.mu.Lock()
+	yielded := w.yielded
+	w.yielded = false
+	w.mu.Unlock()
+	if !yielded {
+		return nil
+	}
+	w.r.mute.Add(-1)
+	select {
+	case w.r.slots <- struct{}{}:
+		w.mu.Lock()
+		w.slot = true
+		w.mu.Unlock()
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // yield needs w.mu.
@@ -165,6 +187,9 @@ func (w *worker) prepare(ctx context.Context) bool {
 	if err := w.connect(ctx); err != nil {
 		return w.fail(err)
 	}
+	if err := w.retake(ctx); err != nil {
+		return w.fail(err)
+	}
 	w.r.report(Event{Device: w.d.Name, Phase: Observing, Facts: w.session.Hello.Facts})
 	compiled, err := w.d.Compile(w.session.Hello.Facts)
 	if err != nil {
@@ -175,6 +200,9 @@ func (w *worker) prepare(ctx context.Context) bool {
 		return w.fail(hint.New(fmt.Errorf("no resource or type %s in this profile", strings.Join(bad, ", ")), "`fitout plan` shows the addresses"))
 	}
 	observed, err := w.observe(ctx)
+	if err == nil {
+		err = w.retake(ctx)
+	}
 	if err != nil {
 		return w.fail(err)
 	}
