@@ -53,6 +53,7 @@ func main() {
 	f.IntVar(&o.hanging, "hanging", 1_000, "simulate: how many of them never answer")
 	f.IntVar(&o.resources, "resources", 57, "simulate: for each device")
 	f.StringVar(&o.heap, "heap", "", "simulate: write a profile of the heap to this file")
+	f.BoolVar(&o.alone, "alone", false, "simulate: one fleet in this process, figures only")
 	f.Parse(args)
 	if o.machines == 0 {
 		o.machines = 4

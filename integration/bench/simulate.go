@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
@@ -26,12 +27,14 @@ type simulation struct {
 	devices, hanging, resources int
 	seeded                      bool // all but one resource of each device are in their state
 	heap                        string
+	alone                       bool // one fleet, in this process
 }
 
 // fleet is made by newFleet.
 type fleet struct {
 	devices []run.Device
 	healthy int
+	others  time.Duration // until all that don't hang had ended
 	gate    chan struct{} // holds up the hanging ones until it is closed
 	ending  sync.WaitGroup
 }
@@ -111,10 +114,11 @@ func seed(dir, path, file string, content []byte) error {
 // apply brings the fleet to its state. The hanging devices hang until all others have ended: where one of them could
 // hold up another device, this would never return.
 func (f *fleet) apply(ctx context.Context, parallel int, quiet time.Duration) []run.Result {
-	ended := 0
+	ended, start := 0, time.Now()
 	r := &run.Runner{Parallel: parallel, Quiet: quiet, Report: func(e run.Event) {
 		if e.Phase == run.Done && e.Result.Status != run.Unreachable {
 			if ended++; ended == f.healthy {
+				f.others = time.Since(start)
 				close(f.gate)
 			}
 		}
@@ -171,43 +175,62 @@ func (p *process) Stdout() io.Reader             { return p.stdout }
 func (p *process) Kill() error                   { p.kill(); return nil }
 func (p *process) Wait() (transport.Exit, error) { <-p.ended; return transport.Exit{}, nil }
 
-// simulate runs the fleet twice, without and with hanging devices, and prints what that took.
+// simulate runs the fleet twice, each time in a process of its own, without and with hanging devices, and prints what
+// that took.
 func simulate(ctx context.Context, o *options) error {
-	fmt.Printf("| %d devices with %d resources each, one to change, 50 at once | s | all memory, executors included, MB | changed | unreachable |\n|---|---|---|---|---|\n", o.devices, o.resources)
-	for _, hanging := range []int{0, o.hanging} {
-		dir, err := os.MkdirTemp("", "fitout-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		s := o.simulation
-		s.hanging, s.seeded = hanging, true
-		f, err := newFleet(dir, s)
-		if err != nil {
-			return err
-		}
-		start := time.Now()
-		results := f.apply(ctx, 50, 0)
-		took := time.Since(start)
-		count := map[run.Status]int{}
-		for _, r := range results {
-			count[r.Status]++
-			if r.Err != nil && r.Status != run.Unreachable {
-				return fmt.Errorf("%s: %w", r.Device, r.Err)
-			}
-		}
-		if o.heap != "" {
-			if err := writeHeap(o.heap); err != nil {
-				return err
-			}
-		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		fmt.Printf("| %d hanging | %.1f | %d | %d | %d |\n", hanging, took.Seconds(), m.Sys/1e6, count[run.Changed], count[run.Unreachable])
-		runtime.KeepAlive(results)
-		runtime.KeepAlive(f)
-		os.RemoveAll(dir)
+	if o.alone {
+		return o.once(ctx)
 	}
+	fmt.Printf("| %d devices with %d resources each, one to change, 50 at once | s until all but the hanging ones ended | memory, executors included, MB | changed | unreachable |\n|---|---|---|---|---|\n", o.devices, o.resources)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, hanging := range []int{0, o.hanging} {
+		cmd := exec.CommandContext(ctx, self, "simulate", "-alone", "-heap", o.heap, "-devices", fmt.Sprint(o.devices), "-resources", fmt.Sprint(o.resources), "-hanging", fmt.Sprint(hanging))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return err
+		}
+		var took float64
+		var changed, unreachable int
+		if _, err := fmt.Sscan(string(out), &took, &changed, &unreachable); err != nil {
+			return err
+		}
+		fmt.Printf("| %d hanging | %.1f | %.0f | %d | %d |\n", hanging, took, maxRSS(cmd.ProcessState), changed, unreachable)
+	}
+	return nil
+}
+
+// once runs one fleet and prints its figures for simulate.
+func (s simulation) once(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "fitout-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s.seeded = true
+	f, err := newFleet(dir, s)
+	if err != nil {
+		return err
+	}
+	results := f.apply(ctx, 50, 0)
+	count := map[run.Status]int{}
+	for _, r := range results {
+		count[r.Status]++
+		if r.Err != nil && r.Status != run.Unreachable {
+			return fmt.Errorf("%s: %w", r.Device, r.Err)
+		}
+	}
+	if s.heap != "" {
+		if err := writeHeap(s.heap); err != nil {
+			return err
+		}
+	}
+	runtime.KeepAlive(results)
+	runtime.KeepAlive(f)
+	fmt.Println(f.others.Seconds(), count[run.Changed], count[run.Unreachable])
 	return nil
 }
 
