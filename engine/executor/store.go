@@ -29,11 +29,16 @@ type contents struct {
 
 	mu     sync.Mutex
 	memory map[string][]byte
-	lost   map[string]error // what came and couldn't be kept
+	lost   map[string]error    // what came and couldn't be kept
+	fresh  map[string]bool     // hashed by this process already, when they came
+	moved  map[string]*os.File // given away: they live on as files of the device
 }
 
+// large is what no disk should hold twice. Smaller ones stay, so that they need not travel again to repair a file.
+const large = 4 << 20
+
 func newContents(dir string) *contents {
-	return &contents{dir: dir, memory: map[string][]byte{}, lost: map[string]error{}}
+	return &contents{dir: dir, memory: map[string][]byte{}, lost: map[string]error{}, fresh: map[string]bool{}, moved: map[string]*os.File{}}
 }
 
 // validHash keeps anything else from becoming a path.
@@ -46,10 +51,13 @@ func validHash(s string) bool {
 func (c *contents) OpenBlob(hash string) (io.ReadCloser, error) {
 	c.mu.Lock()
 	b, ok := c.memory[hash]
-	lost := c.lost[hash]
+	lost, moved := c.lost[hash], c.moved[hash]
 	c.mu.Unlock()
 	if ok {
 		return io.NopCloser(bytes.NewReader(b)), nil
+	}
+	if moved != nil {
+		return &verified{r: io.NewSectionReader(moved, 0, 1<<62), want: hash, sum: sha256.New()}, nil
 	}
 	if !validHash(hash) {
 		return nil, fmt.Errorf("%q is no hash", hash)
@@ -65,19 +73,23 @@ func (c *contents) OpenBlob(hash string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verified{f: f, want: hash, sum: sha256.New()}, nil
+	return &verified{r: f, f: f, store: c, want: hash, sum: sha256.New()}, nil
 }
 
-// verified is a file that is hashed while it is read.
+// verified is a content that is hashed while it is read.
 type verified struct {
-	f       *os.File
+	r       io.Reader
+	f       *os.File // in the store, or nil
+	store   *contents
 	want    string
 	sum     hash.Hash
 	damaged bool
 }
 
+var _ host.Movable = (*verified)(nil)
+
 func (v *verified) Read(p []byte) (int, error) {
-	n, err := v.f.Read(p)
+	n, err := v.r.Read(p)
 	v.sum.Write(p[:n])
 	if err == io.EOF && hex.EncodeToString(v.sum.Sum(nil)) != v.want {
 		v.damaged = true
@@ -87,6 +99,9 @@ func (v *verified) Read(p []byte) (int, error) {
 }
 
 func (v *verified) Close() error {
+	if v.f == nil {
+		return nil
+	}
 	err := v.f.Close()
 	if v.damaged {
 		os.Remove(v.f.Name()) // Windows removes no open file
@@ -94,10 +109,45 @@ func (v *verified) Close() error {
 	return err
 }
 
+// MoveTo gives a large content away. Who else wants it in this run reads it from where it went.
+func (v *verified) MoveTo(path string) bool {
+	if v.f == nil {
+		return false
+	}
+	fi, err := v.f.Stat()
+	if err != nil || fi.Size() < large || !v.whole() {
+		return false
+	}
+	if os.Rename(v.f.Name(), path) != nil { // another file system
+		return false
+	}
+	v.store.mu.Lock()
+	defer v.store.mu.Unlock()
+	v.store.moved[v.want], v.f = v.f, nil
+	return true
+}
+
+// whole says whether the content is what its name says. One that isn't has nothing more to read but the error.
+func (v *verified) whole() bool {
+	v.store.mu.Lock()
+	fresh := v.store.fresh[v.want]
+	v.store.mu.Unlock()
+	if fresh {
+		return true
+	}
+	if _, err := io.Copy(io.Discard, v); err != nil {
+		return false
+	}
+	v.sum.Reset()
+	_, err := v.f.Seek(0, io.SeekStart)
+	return err == nil
+}
+
 // has says whether a content is here. Only its size is looked at: it is hashed when it is used.
 func (c *contents) has(b host.Blob) bool {
 	c.mu.Lock()
 	_, ok := c.memory[b.Hash]
+	ok = ok || c.moved[b.Hash] != nil
 	c.mu.Unlock()
 	if ok {
 		return true
@@ -165,7 +215,11 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 		return lost, err
 	}
 	// Its hash is what was computed: it can be no path.
-	return os.Rename(tmp.Name(), filepath.Join(c.dir, b.Hash)), nil
+	lost = os.Rename(tmp.Name(), filepath.Join(c.dir, b.Hash))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fresh[b.Hash] = lost == nil
+	return lost, nil
 }
 
 // prune removes the entries of dir that were last touched before the given age; keepName stays.

@@ -20,6 +20,13 @@ type Blobs interface {
 	OpenBlob(hash string) (io.ReadCloser, error)
 }
 
+// Movable is a content that lies in a file of its own. Write moves it into place where it can, since a large one takes time
+// and room to copy.
+type Movable interface {
+	// MoveTo renames the content's file to path, replacing what is there. False: it can't be moved, and must be read.
+	MoveTo(path string) bool
+}
+
 // OpenBlob opens the content that b names.
 func (h *Host) OpenBlob(b Blob) (io.ReadCloser, error) {
 	if h.blobs == nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -186,5 +187,51 @@ func TestNoRights(t *testing.T) {
 	cmd.Env = append(os.Environ(), "HOST_TEST_DENIED="+h.Root())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// movable is a content in a file.
+type movable struct {
+	*os.File
+	moved bool
+}
+
+func (m *movable) MoveTo(path string) bool {
+	m.moved = os.Rename(m.Name(), path) == nil
+	return m.moved
+}
+
+// TestMovedContent is as a written one: it has the group that its folder gives, and what attr says.
+func TestMovedContent(t *testing.T) {
+	h := rooted(t)
+	dir := filepath.Join(h.Root(), "shared")
+	check(t, os.Mkdir(dir, 0o755))
+	if os.Geteuid() == 0 {
+		check(t, os.Chown(dir, -1, 1234))
+		check(t, os.Chmod(dir, os.ModeSetgid|0o755))
+	}
+	mode := uint32(0o640)
+	check(t, h.WriteFile("/shared/written", "text", Attr{Mode: &mode}))
+	want, err := os.Stat(filepath.Join(dir, "written"))
+	check(t, err)
+
+	path := filepath.Join(h.Root(), "content")
+	check(t, os.WriteFile(path, []byte("text"), 0o600))
+	f, err := os.Open(path)
+	check(t, err)
+	defer f.Close()
+	content := &movable{File: f}
+	check(t, h.Write("/shared/moved", content, Attr{Mode: &mode}))
+	got, err := os.Stat(filepath.Join(dir, "moved"))
+	check(t, err)
+	if runtime.GOOS == "linux" && !content.moved {
+		t.Error("it was copied")
+	}
+	uid, gid := owner(got)
+	if u, g := owner(want); uid != u || gid != g || got.Mode() != want.Mode() {
+		t.Errorf("moved: %v %d:%d, written: %v %d:%d", got.Mode(), uid, gid, want.Mode(), u, g)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "moved")); string(b) != "text" {
+		t.Errorf("%q %v", b, err)
 	}
 }

@@ -62,10 +62,10 @@ func (s steps) write(p string, content io.Reader, attr Attr) (err error) {
 	defer func() {
 		tmp.Close()
 		if err != nil {
-			os.Remove(tmp.Name())
+			os.Remove(tempName(p))
 		}
 	}()
-	if _, err = io.Copy(tmp, content); err != nil {
+	if tmp, err = fill(tmp, content); err != nil {
 		return err
 	}
 	mode, uid, gid := uint32(0o644), -1, -1
@@ -107,6 +107,30 @@ func (s steps) write(p string, content io.Reader, attr Attr) (err error) {
 		return err
 	}
 	return syncDir(filepath.Dir(p))
+}
+
+// fill gives tmp its content. One that can be moved replaces tmp, unless that would lack what a new file there gets: labels,
+// an ACL.
+func fill(tmp *os.File, content io.Reader) (*os.File, error) {
+	m, movable := content.(Movable)
+	if !movable || isLabelled(tmp.Name()) {
+		_, err := io.Copy(tmp, content)
+		return tmp, err
+	}
+	uid, gid := ids(tmp)
+	if !m.MoveTo(tmp.Name()) {
+		_, err := io.Copy(tmp, content)
+		return tmp, err
+	}
+	tmp.Close()
+	moved, err := os.OpenFile(tmp.Name(), os.O_RDWR, 0)
+	if err != nil {
+		return tmp, err
+	}
+	if u, g := ids(moved); u != uid || g != gid { // of a folder with setgid
+		err = moved.Chown(uid, gid)
+	}
+	return moved, err
 }
 
 // createTemp makes the file that will replace p; nobody else can read it yet.

@@ -42,6 +42,12 @@ func copyLabels(from, to string) error {
 	return nil
 }
 
+// isLabelled says whether a file has any extended attributes.
+func isLabelled(path string) bool {
+	names, err := labels(path)
+	return err != nil || len(names) > 0
+}
+
 func labels(path string) ([]string, error) {
 	n, err := unix.Llistxattr(path, nil)
 	if n == 0 || errors.Is(err, unix.ENOTSUP) {

@@ -1,0 +1,65 @@
+package executor
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+)
+
+// TestALargeContentIsMovedIntoPlace has two files of one content: the first gets the store's file, the second a copy.
+func TestALargeContentIsMovedIntoPlace(t *testing.T) {
+	text := strings.Repeat("0123456789abcdef", large/16) + "x"
+	b, content := blob(text)
+	for name, again := range map[string]bool{"in the session it came in": false, "in a later session": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDevice(t)
+			c := connect(t, d)
+			c.push(text, wire.Blob{Hash: b.Hash, Size: b.Size})
+			stored := filepath.Join(d.dir, "store", b.Hash)
+			first, second := resource("files", "/etc/first", content+`,"mode":"0600"`), resource("files", "/etc/second", content+`,"mode":"0644"`)
+			if again {
+				c.observe(nil, first) // until the content has come
+				c = connect(t, d)
+			}
+			if got := resolved(c.run(doc("r1", first, second))); got != "files//etc/first changed, files//etc/second changed" {
+				t.Fatalf("resolved %s", got)
+			}
+			for path, mode := range map[string]os.FileMode{"etc/first": 0o600, "etc/second": 0o644} {
+				p := filepath.Join(d.root, path)
+				if got, err := os.ReadFile(p); err != nil || string(got) != text {
+					t.Errorf("%s: %v, %d bytes", path, err, len(got))
+				}
+				if fi, err := os.Stat(p); err != nil || fi.Mode().Perm() != mode {
+					t.Errorf("%s: %v %v", path, err, fi.Mode())
+				}
+			}
+			if _, err := os.Stat(stored); !os.IsNotExist(err) {
+				t.Errorf("the store holds it still: %v", err)
+			}
+		})
+	}
+}
+
+func TestALargeDamagedContentIsNotMoved(t *testing.T) {
+	text := strings.Repeat("0123456789abcdef", large/16)
+	b, content := blob(text)
+	d := newDevice(t)
+	c := connect(t, d)
+	r := resource("files", "/etc/x", content)
+	c.push(text, wire.Blob{Hash: b.Hash, Size: b.Size})
+	c.observe(nil, r)
+	if err := os.WriteFile(filepath.Join(d.dir, "store", b.Hash), []byte("f"+text[1:]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c = connect(t, d)
+	e := event(t, c.run(doc("r1", r)), wire.Resolved, r.Address)
+	if e.Status != wire.FailedStatus || !strings.Contains(e.Error, "damaged") {
+		t.Errorf("%+v", e)
+	}
+	if _, err := os.Stat(filepath.Join(d.root, "etc/x")); err == nil {
+		t.Error("a damaged content was put in place")
+	}
+}
