@@ -15,7 +15,10 @@ import (
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
-const chunk = 32 << 10 // one SSH packet
+const (
+	chunk   = 32 << 10  // one SSH packet
+	handful = 256 << 10 // what goes to stdin's goroutine at once: handing over takes as long as encrypting a packet
+)
 
 // Start runs cmd's line in the user's shell.
 func (t *Transport) Start(ctx context.Context, cmd transport.Command) (transport.Process, error) {
@@ -316,8 +319,8 @@ func (s *stdin) do(b []byte) error {
 }
 
 func (s *stdin) Write(b []byte) (n int, err error) {
-	if s.buf == nil {
-		s.buf = make([]byte, chunk)
+	if room := min(len(b), handful); len(s.buf) < room {
+		s.buf = make([]byte, room)
 	}
 	for n < len(b) {
 		c := copy(s.buf, b[n:])
