@@ -89,9 +89,17 @@ func (f *field) compare(ctx context.Context, title string, all []contestant, pre
 	wall := func(m measure) float64 { return m.wall }
 	fmt.Printf("| %s | s | takes of fitout's time | controller's CPU s | devices' CPU s | memory, MB |\n|---|---|---|---|---|---|\n", title)
 	for i, c := range all {
-		fmt.Printf("| %s | %s | %.3g x | %s | %s | %.0f |\n", c.name, seconds(pick(i, wall)), pick(i, wall)/pick(us, wall),
+		fmt.Printf("| %s | %s | %.3g x | %s | %s | %s |\n", c.name, seconds(pick(i, wall)), pick(i, wall)/pick(us, wall),
 			seconds(pick(i, func(m measure) float64 { return m.cpu })), seconds(pick(i, func(m measure) float64 { return m.devices })),
-			pick(i, func(m measure) float64 { return m.rss }))
+			memory(pick(i, func(m measure) float64 { return m.rss })))
 	}
 	return nil
+}
+
+// memory shows a size. A process that was just forked is as large as this one, so a smaller one can't be told.
+func memory(mb float64) string {
+	if mb <= ownRSS() {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", mb)
 }

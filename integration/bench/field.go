@@ -53,10 +53,6 @@ func newField(ctx context.Context, o *options, profile []byte) (f *field, err er
 		return f, err
 	}
 	f.home = filepath.Join(f.dir, "home")
-	known, err := os.ReadFile(f.lab.KnownHosts)
-	if err != nil {
-		return f, err
-	}
 	var inventory, hosts strings.Builder
 	fmt.Fprintf(&inventory, "defaults: {profile: site.yaml, connect: {transport: ssh, identityFile: %s}}\ndevices:\n", f.lab.KeyFile)
 	for _, m := range f.machines {
@@ -64,7 +60,7 @@ func newField(ctx context.Context, o *options, profile []byte) (f *field, err er
 		fmt.Fprintf(&hosts, "%s ansible_host=%s ansible_user=root ansible_ssh_private_key_file=%s ansible_ssh_common_args='-o UserKnownHostsFile=%s'\n", m.Name, m.Addr, f.lab.KeyFile, f.lab.KnownHosts)
 	}
 	return f, errors.Join(
-		write(filepath.Join(f.home, ".ssh", "known_hosts"), known),
+		f.trust(),
 		write(filepath.Join(f.dir, "site.yaml"), profile),
 		write(filepath.Join(f.dir, "inventory.yaml"), []byte(inventory.String())),
 		write(filepath.Join(f.dir, "hosts"), []byte(hosts.String())),
@@ -107,9 +103,21 @@ func (f *field) each(ctx context.Context, script string) error {
 	})
 }
 
-// reset makes all machines as new.
+// reset makes all machines as new, with other host keys.
 func (f *field) reset(ctx context.Context) error {
-	return f.all(func(m *lab.Machine) error { return m.Reset(ctx) })
+	if err := f.all(func(m *lab.Machine) error { return m.Reset(ctx) }); err != nil {
+		return err
+	}
+	return f.trust()
+}
+
+// trust has the user know the machines.
+func (f *field) trust() error {
+	known, err := os.ReadFile(f.lab.KnownHosts)
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(f.home, ".ssh", "known_hosts"), known)
 }
 
 func (f *field) all(do func(*lab.Machine) error) error {

@@ -14,6 +14,19 @@ func maxRSS(p *os.ProcessState) float64 {
 	if !ok {
 		return 0
 	}
+	return megabytes(u)
+}
+
+// ownRSS is the same of this process.
+func ownRSS() float64 {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return megabytes(&u)
+}
+
+func megabytes(u *syscall.Rusage) float64 {
 	if runtime.GOOS == "darwin" {
 		return float64(u.Maxrss) / 1e6
 	}
