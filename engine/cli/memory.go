@@ -7,9 +7,9 @@ import (
 )
 
 // spare is the heap, in percent of Go's smallest (4 MiB), that a command may fill before garbage is first collected.
-const spare = 600
+const spare = 400
 
-// collectLater lets the heap grow to 24 MiB before the first collection, which most commands don't live to see, and then
+// collectLater lets the heap grow to 16 MiB before the first collection, which most commands don't live to see, and then
 // has Go collect as usual.
 func collectLater() {
 	if os.Getenv("GOGC") != "" {
