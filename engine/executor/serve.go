@@ -97,15 +97,15 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 			}
 		case m.Run != nil:
 			s.start(ctx, m.Run, &work)
-		case m.Follow != nil:
+		case m.Attach != nil:
 			s.mu.Lock()
 			r := s.current
 			s.mu.Unlock()
-			if r == nil || r.doc.ID != m.Follow.Run {
-				s.fail(wire.Failed{Error: "run " + m.Follow.Run + " is not under way in this session"})
+			if r == nil || r.doc.ID != m.Attach.Run {
+				s.fail(wire.Failed{Error: "run " + m.Attach.Run + " is not under way in this session"})
 				continue
 			}
-			work.Go(func() { s.follow(r.log, m.Follow.From) })
+			work.Go(func() { s.follow(r.log, m.Attach.From) })
 		case m.Cancel != nil:
 			s.cancel(m.Cancel.Now)
 		default:

@@ -332,11 +332,11 @@ func TestAWholeSession(t *testing.T) {
 func TestFollowFromANumber(t *testing.T) {
 	c := connect(t, newDevice(t))
 	events := c.run(wire.Document{ID: "r1", Resources: []wire.Resource{resource("probe", "a", ""), resource("probe", "b", "")}})
-	c.send(wire.Message{Follow: &wire.Follow{Run: "r1", From: 3}})
+	c.send(wire.Message{Attach: &wire.Attach{Run: "r1", From: 3}})
 	if again := c.until(wire.Finished, ""); len(again) != len(events)-2 || again[0].N != 3 {
 		t.Errorf("%d events from number %d", len(again), again[0].N)
 	}
-	c.send(wire.Message{Follow: &wire.Follow{Run: "r7", From: 1}})
+	c.send(wire.Message{Attach: &wire.Attach{Run: "r7", From: 1}})
 	if f := c.failure(); !strings.Contains(f.Error, "r7") {
 		t.Errorf("failed %+v", f)
 	}

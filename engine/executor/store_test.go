@@ -168,7 +168,7 @@ func FuzzServe(f *testing.F) {
 	rs := []wire.Resource{resource("files", "/etc/x", content), resource("probe", "p", `"value":"v"`)}
 	w.Send(wire.Message{Observe: &wire.Observe{Resources: rs}})
 	w.SendBlob(wire.Blob{Hash: hashOf("x"), Size: 1}, strings.NewReader("x"))
-	w.Send(wire.Message{Run: &wire.Document{ID: "r", Resources: rs}}, wire.Message{Cancel: &wire.Cancel{}}, wire.Message{Follow: &wire.Follow{Run: "r"}})
+	w.Send(wire.Message{Run: &wire.Document{ID: "r", Resources: rs}}, wire.Message{Cancel: &wire.Cancel{}}, wire.Message{Attach: &wire.Attach{Run: "r"}})
 	f.Add(good.Bytes())
 	f.Add([]byte(wire.Magic + "m\x00\x00\x00\x00\x02{}"))
 	f.Add([]byte(wire.Magic + `m` + "\x00\x00\x00\x00\x2a" + `{"run":{"id":"r","resources":[{"type":""}]}}`))

@@ -27,14 +27,17 @@ type Message struct {
 	Observed *Observed `json:"observed,omitempty"`
 	Event    *Event    `json:"event,omitempty"`
 	Failed   *Failed   `json:"failed,omitempty"`
+	Undoing  *Undoing  `json:"undoing,omitempty"`
 	Alive    bool      `json:"alive,omitempty"` // sent every few seconds while the executor works
 
 	// controller to executor
 	Observe *Observe  `json:"observe,omitempty"`
 	Blob    *Blob     `json:"blob,omitempty"` // its bytes follow in blob frames
 	Run     *Document `json:"run,omitempty"`
-	Follow  *Follow   `json:"follow,omitempty"`
+	Attach  *Attach   `json:"attach,omitempty"`
 	Cancel  *Cancel   `json:"cancel,omitempty"`
+	Confirm *Confirm  `json:"confirm,omitempty"`
+	Undo    *Undo     `json:"undo,omitempty"`
 }
 
 // Hello is the executor's first message, sent unasked.
@@ -44,7 +47,10 @@ type Hello struct {
 	Arch    string         `json:"arch"`
 	Root    string         `json:"root"`
 	Facts   map[string]any `json:"facts"`
-	Holder  *Holder        `json:"holder,omitempty"` // of the device's lock, where a run is under way
+	// Holder is whose run is under way on the device, or was when it stopped half-way: then Stopped is true.
+	Holder  *Holder `json:"holder,omitempty"`
+	Stopped bool    `json:"stopped,omitempty"`
+	Boot    string  `json:"boot,omitempty"` // names this start of the machine
 }
 
 // Holder is who runs something on the device.
@@ -68,11 +74,40 @@ type Resource struct {
 	Timeout time.Duration   `json:"timeout,omitempty"`
 	Retries int             `json:"retries,omitempty"`
 	Skip    string          `json:"skip,omitempty"` // why it is not for this device
+	// Reboot is this resource's own policy, "" the run's.
+	Reboot string `json:"reboot,omitempty"`
+	// Connect says how the device is reached once this is applied: the run goes on when the controller has confirmed that,
+	// and takes the change back when it doesn't.
+	Connect map[string]any `json:"connect,omitempty"`
+	// Sealed is Want where it holds a secret and lies on a disk.
+	Sealed []byte `json:"sealed,omitempty"`
+}
+
+// Policies of rebooting.
+const (
+	RebootNever    = "never"
+	RebootIfNeeded = "ifNeeded"
+)
+
+// Settings are how a run is carried out, as the profile's "run" says. Zero values are the defaults, in brackets.
+type Settings struct {
+	Reboot        string        `json:"reboot,omitempty"`        // never or ifNeeded (never)
+	RebootWindow  string        `json:"rebootWindow,omitempty"`  // "22:00-06:00", the device's local time (any time)
+	RebootDelay   time.Duration `json:"rebootDelay,omitempty"`   // between the warning and the reboot, where somebody is logged on (1m)
+	MaxReboots    int           `json:"maxReboots,omitempty"`    // (5)
+	Unattended    bool          `json:"unattended,omitempty"`    // secrets are kept by a key on the device, until the run's end
+	AfterPowerCut string        `json:"afterPowerCut,omitempty"` // continue or wait (continue)
+	MinBattery    int           `json:"minBattery,omitempty"`    // percent, where no mains is there (20)
+	MinDisk       int64         `json:"minDisk,omitempty"`       // bytes beyond what will be written (200 MB)
+	WaitFor       time.Duration `json:"waitFor,omitempty"`       // a busy package manager (10m)
+	ConfirmWithin time.Duration `json:"confirmWithin,omitempty"` // a change of the connection (2m)
 }
 
 // Observe asks what is on the device. Nothing is changed.
 type Observe struct {
 	Resources []Resource `json:"resources"`
+	Settings  Settings   `json:"settings,omitzero"`
+	Now       time.Time  `json:"now,omitzero"` // the controller's clock
 	Secrets   []string   `json:"secrets,omitempty"` // to be scrubbed from all that is said
 }
 
@@ -90,6 +125,16 @@ type Observation struct {
 	Binary bool    `json:"binary,omitempty"`
 	// Digest stands for operation and changes, unredacted values left out.
 	Digest string `json:"digest,omitempty"`
+	// NoUndo is why nothing could take the change back, or "".
+	NoUndo string `json:"noUndo,omitempty"`
+}
+
+// Finding is something about the device that speaks against a run, found before anything changes.
+type Finding struct {
+	Check  string `json:"check"`           // battery, disk, clock, ...
+	Fatal  bool   `json:"fatal,omitempty"` // the run is refused; else it is a warning
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // Observed answers Observe.
@@ -97,6 +142,7 @@ type Observed struct {
 	Observations []Observation `json:"observations"`
 	Missing      []string      `json:"missing,omitempty"` // blobs that must come before the run
 	Reboot       string        `json:"reboot,omitempty"`  // why a reboot is pending already
+	Findings     []Finding     `json:"findings,omitempty"`
 }
 
 // Blob announces a content of Size bytes. A secret one is kept in memory only.
@@ -109,6 +155,8 @@ type Blob struct {
 // Document is a run: complete and immutable. The executor needs nothing else to carry it out.
 type Document struct {
 	ID        string     `json:"id"`
+	Key       []byte     `json:"key,omitempty"` // seals what is secret in the journal, and is in no journal itself
+	Settings  Settings   `json:"settings,omitzero"`
 	Holder    Holder     `json:"holder"`
 	Resources []Resource `json:"resources"`
 	Secrets   []string   `json:"secrets,omitempty"`
@@ -122,10 +170,40 @@ type Cancel struct {
 	Now bool `json:"now,omitempty"`
 }
 
-// Follow asks for a run's events from number From on.
-type Follow struct {
+// Attach asks for a run's events from number From on: of one that is under way, that has ended, or that stopped half-way.
+type Attach struct {
 	Run  string `json:"run"`
 	From int    `json:"from"`
+	Key  []byte `json:"key,omitempty"`
+	// Resume has a run that stopped half-way go on, Close ends it where it is.
+	Resume bool `json:"resume,omitempty"`
+	Close  bool `json:"close,omitempty"`
+}
+
+// Confirm says that the device was reached in the new way that event N announced.
+type Confirm struct {
+	Run string `json:"run"`
+	N   int    `json:"n"`
+}
+
+// Undo asks for the way back from a run.
+type Undo struct {
+	Run  string   `json:"run"`
+	Key  []byte   `json:"key,omitempty"`
+	Only []string `json:"only,omitempty"` // addresses or types; none is all
+}
+
+// Undoing answers Undo: what to apply, in order, and what can't be.
+type Undoing struct {
+	Resources []Resource    `json:"resources"`
+	Drifted   []Observation `json:"drifted,omitempty"` // changed since by others
+	Stuck     []Stuck       `json:"stuck,omitempty"`
+}
+
+// Stuck is a change that nothing can take back.
+type Stuck struct {
+	Address string `json:"address"`
+	Reason  string `json:"reason"`
 }
 
 // Kinds of events.
@@ -136,6 +214,11 @@ const (
 	Notified = "notified"
 	Log      = "log"
 	Finished = "finished"
+
+	Rebooting  = "rebooting"  // the machine goes down now; the run goes on when it is up again
+	Rebooted   = "rebooted"   // it is
+	Waiting    = "waiting"    // for the controller, a window, another program: Text says
+	Confirming = "confirming" // the device is to be reached as Connect says, or the change is taken back
 )
 
 // Status is what became of one resource.
@@ -167,7 +250,9 @@ type Event struct {
 	Reboot  string           `json:"reboot,omitempty"`
 	Level   string           `json:"level,omitempty"` // of a log event
 	Text    string           `json:"text,omitempty"`
-	Counts  *Counts          `json:"counts,omitempty"` // with finished
+	Counts  *Counts          `json:"counts,omitempty"`  // with finished
+	Refused *Failed          `json:"refused,omitempty"` // with finished: why nothing was begun
+	Connect map[string]any   `json:"connect,omitempty"` // with confirming
 }
 
 // Counts sums up a run.
@@ -191,6 +276,8 @@ type Failed struct {
 
 // Kinds of Failed.
 const (
-	Locked = "locked"
-	Drift  = "drift"
+	Locked  = "locked"
+	Drift   = "drift"
+	Stopped = "stopped" // the run isn't under way and isn't at its end
+	NoRun   = "noRun"   // the device knows nothing of such a run
 )
