@@ -231,7 +231,7 @@ func (db *databases) addSubIDs(name string) error {
 		if s.t.missing() || count == 0 || s.t.find(name) != nil {
 			continue
 		}
-		low, high := db.number("SUB_"+s.kind+"_MIN", 100000), db.number("SUB_"+s.kind+"_MAX", 600100000)
+		low, high := db.number("SUB_"+s.kind+"_MIN", 100000), min(db.number("SUB_"+s.kind+"_MAX", 600100000), 1<<32-1)
 		start := low
 		for moved := true; moved; {
 			moved = false
@@ -243,7 +243,7 @@ func (db *databases) addSubIDs(name string) error {
 				}
 			}
 		}
-		if start+count-1 > high {
+		if start < 0 || count < 0 || start > high-count+1 {
 			return fmt.Errorf("%s: no free range of %d below %d", s.t.path, count, high)
 		}
 		s.t.set(name, strconv.Itoa(start), strconv.Itoa(count))

@@ -68,6 +68,9 @@ func checkPassword(s string) error {
 	return nil
 }
 
+// What comparing a password with a hash may cost: some seconds. A hash that costs more counts as another password's.
+const maxRounds, maxBcryptCost = 5_000_000, 15
+
 // matches says whether a password in plain text belongs to a hash. Of an unknown method none does.
 func matches(password, hashed string) bool {
 	var again []byte
@@ -82,6 +85,9 @@ func matches(password, hashed string) bool {
 		salt, _, _ := strings.Cut(rest, "$")
 		again = fmt.Appendf(nil, "$1$%s$%s", salt, crypt.KeyMD5Crypt(p, []byte(cut(salt, 8))))
 	case "2a", "2b", "2y":
+		if cost, err := bcrypt.Cost([]byte(hashed)); err != nil || cost > maxBcryptCost {
+			return false
+		}
 		return bcrypt.CompareHashAndPassword([]byte(hashed), p[:min(len(p), 72)]) == nil
 	}
 	return len(again) > 0 && subtle.ConstantTimeCompare(again, []byte(hashed)) == 1
@@ -93,10 +99,10 @@ func shaCrypt(id, setting string, password []byte) []byte {
 	if after, ok := strings.CutPrefix(setting, "rounds="); ok {
 		n, rest, ok := strings.Cut(after, "$")
 		r, err := strconv.Atoi(n)
-		if !ok || err != nil {
+		if !ok || err != nil || r > maxRounds {
 			return nil
 		}
-		rounds, setting = min(max(r, 1000), 999999999), rest
+		rounds, setting = max(r, 1000), rest
 		given = fmt.Sprintf("rounds=%d$", rounds)
 	}
 	salt, _, _ := strings.Cut(setting, "$")
