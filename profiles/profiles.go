@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/fitout-dev/fitout/modules/hint"
-	"github.com/fitout-dev/fitout/schema"
 )
 
 //go:embed *.yaml
@@ -78,7 +77,7 @@ func IsPath(name string) bool {
 
 func unknown(name, where string) error {
 	err := fmt.Errorf("no profile %q %s", name, where)
-	if s := schema.Suggest(name, List()); s != "" {
+	if s := hint.Near(name, List()); s != "" {
 		return hint.New(err, "did you mean %q?", s)
 	}
 	return hint.New(err, "`fitout profiles` lists what ships; a path of your own has a slash or ends in .yaml")

@@ -241,9 +241,6 @@ func (w *walker) leaf(e *jsonschema.ValidationError) {
 	}
 }
 
-// Suggest returns the one of among that word was probably meant to be, or "" where none is near.
-func Suggest(word string, among []string) string { return hint.Near(word, among) }
-
 func typesOf(schema map[string]any) []string {
 	var types []string
 	switch t := schema["type"].(type) {

@@ -141,6 +141,18 @@ func ValidateResource(typ *modules.Type, value map[string]any) []Violation {
 	if rule == nil {
 		return []Violation{{Message: fmt.Sprintf("unknown resource type %q", typ.Name)}}
 	}
+	return violations(rule, value)
+}
+
+// ValidateRun does the same with a profile's "run", ValidateConnect with an entry's "connect".
+func ValidateRun(value map[string]any) []Violation {
+	return violations(profileRules.concrete("run"), value)
+}
+func ValidateConnect(value map[string]any) []Violation {
+	return violations(profileRules.concrete("any.connect"), value)
+}
+
+func violations(rule func() *rule, value map[string]any) []Violation {
 	var out []Violation
 	for _, f := range rule().check(plain(value)) {
 		if f.key != "" {

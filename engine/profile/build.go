@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/go-multierror"
 
@@ -319,30 +318,40 @@ func (e *entry) targets(v *expression.Value, s *expression.Scope, what string) (
 	return out, nil
 }
 
+// keywords evaluates what any entry may carry, but for what decides on its name, its edges and whether it is there.
 func (b *built) keywords(s *expression.Scope) error {
-	if v := b.entry.timeout; v != nil {
-		x, err := v.Eval(s)
-		if err != nil && !b.entry.broken {
-			return err
+	var faults *multierror.Error
+	for _, k := range []struct {
+		v   *expression.Value
+		set func(v *expression.Value, x any) error
+	}{{b.entry.timeout, b.timeout}, {b.entry.retries, b.retries}, {b.entry.reboot, b.reboot}, {b.entry.connect, b.connect}} {
+		if k.v == nil {
+			continue
 		}
-		if text, ok := x.(string); ok {
-			if b.res.Timeout, err = time.ParseDuration(text); (err != nil || b.res.Timeout <= 0) && !b.entry.broken {
-				return v.Problem("write 30s, 5m or 1h30m", "%q is no length of time", text)
-			}
+		x, err := k.v.Eval(s)
+		if err == nil {
+			err = k.set(k.v, x)
+		}
+		if err != nil && !b.entry.broken {
+			faults = multierror.Append(faults, err)
 		}
 	}
-	if v := b.entry.retries; v != nil {
-		x, err := v.Eval(s)
-		if err != nil && !b.entry.broken {
-			return err
-		}
-		if n, ok := x.(int64); ok {
-			if n < 0 && !b.entry.broken {
-				return v.Problem("", "retries can't be negative")
-			}
-			b.res.Retries = int(n)
-		}
+	return faults.ErrorOrNil()
+}
+
+func (b *built) timeout(v *expression.Value, x any) (err error) {
+	if text, ok := x.(string); ok {
+		b.res.Timeout, err = duration(v, text)
 	}
+	return err
+}
+
+func (b *built) retries(v *expression.Value, x any) error {
+	n, ok := x.(int64)
+	if ok && n < 0 {
+		return v.Problem("", "retries can't be negative")
+	}
+	b.res.Retries = int(n)
 	return nil
 }
 

@@ -21,7 +21,7 @@ type entry struct {
 	names  []string                     // of fields, sorted
 	index  int                          // in the profile's order of its type
 
-	when, forEach, after, notify, timeout, retries *expression.Value
+	when, forEach, after, notify, timeout, retries, reboot, connect *expression.Value
 
 	merged bool   // from several files: the schema hasn't seen it as a whole
 	broken bool   // the schema has something against it; it is not checked further
@@ -49,6 +49,8 @@ func (p *Profile) check(m *merged, faults []error) error {
 			p.entries = append(p.entries, d.entry)
 		}
 	}
+	p.run = m.run
+	maps.DeleteFunc(p.run, func(_ string, v *expression.Value) bool { return faulty(v, faults) })
 	add(p.sortVariables(m))
 	add(p.checkNames())
 	for _, e := range fresh {
@@ -80,14 +82,20 @@ func newEntry(d *declaration, index int, faults []error) *entry {
 	e.when, e.forEach = take("when"), take("forEach")
 	e.after, e.notify = take("after"), take("notify")
 	e.timeout, e.retries = take("timeout"), take("retries")
+	e.reboot, e.connect = take("reboot"), take("connect")
 	take("managed")
 	e.names = names(e.fields)
-	last := lastLine(d.at)
-	e.broken = slices.ContainsFunc(faults, func(err error) bool {
-		f, ok := err.(*schema.Problem)
-		return ok && f.File == d.at.Source.File && f.Line >= d.at.Node.Line && f.Line <= last
-	})
+	e.broken = faulty(d.at, faults)
 	return e
+}
+
+// faulty says whether something is wrong in a value already.
+func faulty(v *expression.Value, faults []error) bool {
+	last := lastLine(v)
+	return slices.ContainsFunc(faults, func(err error) bool {
+		f, ok := err.(*schema.Problem)
+		return ok && f.File == v.Source.File && f.Line >= v.Node.Line && f.Line <= last
+	})
 }
 
 func lastLine(v *expression.Value) int {
@@ -111,7 +119,7 @@ func (e *entry) constant() bool {
 // values are all that may hold expressions, in a stable order.
 func (e *entry) values() []*expression.Value {
 	var vs []*expression.Value
-	for _, v := range []*expression.Value{e.forEach, e.when, e.after, e.notify, e.timeout, e.retries} {
+	for _, v := range []*expression.Value{e.forEach, e.when, e.after, e.notify, e.timeout, e.retries, e.reboot, e.connect} {
 		if v != nil {
 			vs = append(vs, v)
 		}

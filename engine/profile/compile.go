@@ -29,6 +29,10 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 	}
 	c := compilation{profile: p}
 	var faults *multierror.Error
+	settings, err := p.settings(s)
+	if err != nil {
+		faults = multierror.Append(faults, err)
+	}
 	for _, e := range p.entries {
 		var bs []*built
 		switch {
@@ -61,7 +65,9 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 	if err := schema.Sort(faults.ErrorOrNil()); err != nil {
 		return nil, err
 	}
-	return c.result(order, d), nil
+	out := c.result(order, d)
+	out.Settings = settings
+	return out, nil
 }
 
 // on is a resource that is the same for every device, on one of them: the platform may lack it.
@@ -375,6 +381,9 @@ func (c *compilation) result(order []int, d *Device) *Compiled {
 		}
 		if len(r.Secret) > 0 {
 			expression.Walk(r.Want, keep)
+		}
+		for _, x := range r.Connect {
+			keep(x)
 		}
 		out.Resources = append(out.Resources, r)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
 )
 
 // Position is a place in a profile or inventory.
@@ -29,6 +31,11 @@ type Resource struct {
 	After, Notify []string
 	Timeout       time.Duration // 0: none of its own
 	Retries       int
+	// Reboot is its own policy of rebooting, "" the run's.
+	Reboot string
+	// Connect says how the device is reached once this is applied: address, port (int64), user, password (a secret.Value)
+	// and identityFile, those that change; nil where nothing does.
+	Connect map[string]any
 	// Skip is why this resource is not for this device ("windows only", "when: device.os == \"linux\""), or "".
 	Skip string
 }
@@ -39,8 +46,17 @@ type Compiled struct {
 	Files     []string   // all files that it was made from
 	Resources []Resource // in the order in which they are applied; skipped ones too
 	Blobs     map[string]Content
+	Settings  wire.Settings // how a run is carried out; zero values are the defaults
 	// Secrets are the texts of all secrets that went into it, for scrubbing.
 	Secrets []string
+}
+
+// RebootPolicy puts one policy of rebooting in the place of the profile's and of each resource's own.
+func (c *Compiled) RebootPolicy(policy string) {
+	c.Settings.Reboot = policy
+	for i := range c.Resources {
+		c.Resources[i].Reboot = ""
+	}
 }
 
 // Content is where a blob's bytes come from. A secret one must not be kept on a device or in a plan.

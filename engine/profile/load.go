@@ -61,10 +61,11 @@ type Profile struct {
 	Files             []string // all that it was made from, its own last
 
 	loader    *Loader
-	variables []variable       // each after those that it reads
-	entries   []*entry         // in their order where no edge says otherwise
-	dropped   []string         // addresses that are no longer managed, as they are written
-	taken     expression.Names // the secrets and variables of the environment that are mentioned
+	variables []variable                   // each after those that it reads
+	entries   []*entry                     // in their order where no edge says otherwise
+	run       map[string]*expression.Value // what is right of it, as far as that is known
+	dropped   []string                     // addresses that are no longer managed, as they are written
+	taken     expression.Names             // the secrets and variables of the environment that are mentioned
 }
 
 type variable struct {

@@ -3,12 +3,12 @@ package profile
 // How profiles that extend each other become one:
 //
 //   - The files are taken in order, parents before children, several parents left to right, each file once.
-//   - Variables, and an entry's properties, are taken one by one: the last file that says something wins. A list or a
-//     map inside an entry is one value, taken whole. content, source and template are one property.
+//   - Variables, the keys of run, and an entry's properties, are taken one by one: the last file that says something wins.
+//     A list or a map inside an entry is one value, taken whole. content, source and template are one property.
 //   - Entries of a list are matched by their key as it is written, expressions included. An entry whose key is new is
 //     added at the end. Where a key has several entries (each with its own when), an entry with the same when changes
 //     that one, an entry without when changes all of them, and any other is added.
-//   - null takes away what was said before: a property, a variable, or all entries of a type.
+//   - null takes away what was said before: a property, a variable, a key of run or all of it, or all entries of a type.
 //   - managed: false takes an entry out; managed: true in a later file takes it in again.
 
 import (
@@ -36,12 +36,13 @@ type declaration struct {
 type merged struct {
 	variables map[string]*expression.Value
 	names     []string // of variables, in the order of their first mention
+	run       map[string]*expression.Value
 	types     map[*modules.Type][]*declaration
 	dropped   []string
 }
 
 func merge(lineage []*file) *merged {
-	m := &merged{variables: map[string]*expression.Value{}, types: map[*modules.Type][]*declaration{}}
+	m := &merged{variables: map[string]*expression.Value{}, run: map[string]*expression.Value{}, types: map[*modules.Type][]*declaration{}}
 	for _, f := range lineage {
 		m.add(f)
 	}
@@ -69,6 +70,15 @@ func (m *merged) add(f *file) {
 				m.names = append(m.names, name)
 			}
 			m.variables[name] = vars.Field(name)
+		}
+	}
+	if run := root.Field("run"); run != nil && run.IsNull() {
+		clear(m.run)
+	} else if run != nil {
+		for _, name := range run.Keys() {
+			if m.run[name] = run.Field(name); m.run[name].IsNull() {
+				delete(m.run, name)
+			}
 		}
 	}
 	for _, name := range root.Keys() {

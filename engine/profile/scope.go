@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -152,6 +153,7 @@ func (p *Profile) checkNames() error {
 		return ok
 	}
 	p.variables = slices.DeleteFunc(p.variables, func(v variable) bool { return !check(v.value, false) })
+	maps.DeleteFunc(p.run, func(_ string, v *expression.Value) bool { return !check(v, false) })
 	for _, e := range p.entries {
 		for _, v := range e.values() {
 			if !check(v, e.forEach != nil && v != e.forEach) {

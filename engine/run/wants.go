@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
@@ -19,9 +20,30 @@ func onWire(resources []profile.Resource) ([]wire.Resource, error) {
 			return nil, fmt.Errorf("%s: %w", r.Address, err)
 		}
 		out[i] = wire.Resource{Address: r.Address, Type: r.Type, Want: want, Secret: r.Secret, After: r.After, Notify: r.Notify,
-			Timeout: r.Timeout, Retries: r.Retries, Skip: r.Skip}
+			Timeout: r.Timeout, Retries: r.Retries, Skip: r.Skip, Reboot: r.Reboot, Connect: announced(r.Connect)}
 	}
 	return out, nil
+}
+
+// announced is what a device is told of how it will be reached: it hands it back when that is to be tried, and keeps it
+// in its journal. A password is for the controller alone.
+func announced(connect map[string]any) map[string]any {
+	if connect == nil {
+		return nil
+	}
+	out := maps.Clone(connect)
+	maps.DeleteFunc(out, func(_ string, x any) bool { _, hidden := x.(secret.Value); return hidden })
+	return out
+}
+
+// reachedAfter is how the device is reached once a resource is applied, the password in plain; nil where that doesn't change.
+func reachedAfter(resources []profile.Resource, address string) map[string]any {
+	for _, r := range resources {
+		if r.Address == address && r.Connect != nil {
+			return reveal(r.Connect).(map[string]any)
+		}
+	}
+	return nil
 }
 
 func reveal(v any) any {

@@ -36,9 +36,9 @@ type Update struct {
 	// What to install: security (what comes from a security archive of the distribution), all, or none (what is pending
 	// is then not even looked for).
 	Install *string `json:"install,omitzero" fit:"managed,living" title:"Install" enum:"security,all,none"`
-	// Whether the device may be rebooted where an update needs it: never or ifNeeded. Until then the reboot is shown as
-	// pending.
-	Reboot string `json:"reboot,omitzero" fit:"behaviour" title:"Reboot" enum:"never,ifNeeded" default:"never"`
+	// Whether the device may be rebooted where an update needs it: never or ifNeeded. Left out, what the profile's "run" says.
+	// Until then the reboot is shown as pending.
+	Reboot string `json:"reboot,omitzero" fit:"behaviour" title:"Reboot" enum:"never,ifNeeded"`
 	// How old the package lists may be, as hours, minutes and seconds ("24h", "90m"). Older ones count as unknown, and are
 	// fetched anew by apply.
 	RefreshAfter string `json:"refreshAfter,omitzero" fit:"behaviour" title:"Refresh after" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s))+$" default:"24h" example:"12h"`

@@ -25,6 +25,35 @@ type profile struct {
 	Variables map[string]any `json:"variables,omitzero" title:"Variables" names:"^[A-Za-z_][A-Za-z0-9_]*$" nameMessage:"a variable's name has letters, digits and _, and begins with no digit" example:"{company: Example S.A.}" null:"true"`
 }
 
+// runSettings are how a run is carried out on the device: reboots, and what must be right before anything changes. Profiles that extend each
+// other are merged key by key.
+type runSettings struct {
+	// Whether the device may be rebooted where a change needs it: never (then it is only reported) or ifNeeded. A resource's own
+	// "reboot" wins over it, and --reboot over both.
+	Reboot string `json:"reboot,omitzero" title:"Reboot" enum:"never,ifNeeded" default:"never" example:"ifNeeded"`
+	// When the device may be rebooted: two times of day in the device's local time. A reboot that is needed waits for it. Any
+	// time where it is left out.
+	RebootWindow string `json:"rebootWindow,omitzero" title:"Reboot window" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$" example:"22:00-06:00"`
+	// How long those who are logged on are warned before a reboot. Where nobody is, it comes at once.
+	RebootDelay string `json:"rebootDelay,omitzero" title:"Reboot delay" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$" default:"1m" example:"5m"`
+	// How often one run may reboot the device.
+	MaxReboots int `json:"maxReboots,omitzero" title:"Most reboots" minimum:"1" maximum:"100" default:"5" example:"3"`
+	// Whether the run goes on after a reboot without fitout. Then the secrets that it still needs stay on the device until it ends,
+	// sealed by a key that only root can read. Otherwise what needs a secret waits for fitout to come back.
+	Unattended bool `json:"unattended,omitzero" title:"Unattended" default:"false" example:"true"`
+	// What happens when the device starts again after a power cut or a crash in the middle of a run: continue, or wait for fitout.
+	AfterPowerCut string `json:"afterPowerCut,omitzero" title:"After a power cut" enum:"continue,wait" default:"continue" example:"wait"`
+	// How full the battery of a device without mains must be for a run to begin, in percent.
+	MinBattery int `json:"minBattery,omitzero" title:"Least battery" minimum:"1" maximum:"100" default:"20" example:"50"`
+	// How much of the disk must be free beyond what will be written, as in "500MB" or "2GiB".
+	MinDisk string `json:"minDisk,omitzero" title:"Least disk" pattern:"^[0-9]+(\\.[0-9]+)? ?([KMGT]i?)?B$" default:"200MB" example:"500MB"`
+	// How long to wait for another program that is installing packages.
+	WaitFor string `json:"waitFor,omitzero" title:"Wait for" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$" default:"10m" example:"30m"`
+	// How soon fitout must have reached the device in the new way after a change of how it is reached ("connect" of a resource).
+	// When it hasn't, the device takes the change back.
+	ConfirmWithin string `json:"confirmWithin,omitzero" title:"Confirm within" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$" default:"2m" example:"5m"`
+}
+
 // entry is what every entry of a profile may carry.
 type entry struct {
 	// An expression that decides whether the resource is for this device. Where it doesn't hold, the resource is skipped.
@@ -41,8 +70,27 @@ type entry struct {
 	Timeout string `json:"timeout,omitzero" title:"Time-out" pattern:"^([0-9]+(\\.[0-9]+)?(h|m|s|ms))+$" example:"10m"`
 	// How often applying is tried again after it has failed.
 	Retries int `json:"retries,omitzero" title:"Retries" minimum:"0" example:"2"`
+	// Whether the device may be rebooted where this resource needs it: never or ifNeeded. Left out, what the profile's "run" says.
+	Reboot string `json:"reboot,omitzero" title:"Reboot" enum:"never,ifNeeded" example:"ifNeeded"`
+	// How the device is reached once this is applied, where that changes. fitout tries it before the run goes on; where it can't
+	// be reached so, the device takes the change back.
+	Connect reach `json:"connect,omitzero" title:"Connect" example:"{port: 2222}"`
 	// false drops an entry that an extended profile declares: what is on the device is left as it is.
 	Managed bool `json:"managed,omitzero" title:"Managed" example:"false"`
+}
+
+// reach is what may change of the way to a device while a run is under way.
+type reach struct {
+	// The new host name or IP address.
+	Address string `json:"address,omitzero" title:"Address" pattern:"^\\S+$" example:"10.0.3.43"`
+	// The new TCP port.
+	Port int `json:"port,omitzero" title:"Port" minimum:"1" maximum:"65535" example:"2222"`
+	// The new user to log on as.
+	User string `json:"user,omitzero" title:"User" pattern:"^\\S+$" example:"admin"`
+	// The new password to log on with, from a secret.
+	Password string `json:"password,omitzero" title:"Password" example:"${secrets.admin}" secret:"true"`
+	// The file of the new private SSH key. ~ is the home folder; a path is relative to the profile.
+	IdentityFile string `json:"identityFile,omitzero" title:"Identity file" example:"~/.ssh/fitout"`
 }
 
 // The ways to write a file's content, by the name of the property.
@@ -72,6 +120,12 @@ func (g *generator) profileSchema(types []*modules.Type) (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	settings, err := g.runSchema()
+	if err != nil {
+		return nil, err
+	}
+	definitions.set("run", settings)
+	properties.set("run", object{{"$ref", "#/definitions/run"}})
 	for _, t := range types {
 		def, err := g.resource(t, common.keys())
 		if err != nil {
@@ -92,12 +146,26 @@ func (g *generator) profileSchema(types []*modules.Type) (object, error) {
 		{"$schema", "http://json-schema.org/draft-07/schema#"},
 		{"$comment", "Generated by go generate ./schema. Do not edit."},
 		{"title", "fitout profile"},
-		{"description", "The state that machines are brought to. Every key is a resource type, or one of profile, format, description, extends and variables."},
+		{"description", "The state that machines are brought to. Every key is a resource type, or one of profile, format, description, extends, variables and run."},
 		{"type", "object"},
 		{"properties", properties},
 		{"additionalProperties", false},
 		{"definitions", definitions},
 	}, nil
+}
+
+// runSchema is the schema of how a run is carried out.
+func (g *generator) runSchema() (object, error) {
+	t := reflect.TypeFor[runSettings]()
+	v, err := g.structure(t, place{null: true}, inEntry)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := g.docs.of(t, "")
+	if err != nil {
+		return nil, err
+	}
+	return g.annotate("Run", doc, t, "", v)
 }
 
 func (g *generator) properties(t reflect.Type, at place) (object, error) {
