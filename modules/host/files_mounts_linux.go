@@ -19,7 +19,7 @@ func mountPoints() ([]string, error) {
 func parseMountinfo(text string) []string {
 	var points []string
 	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) > 4 {
+		if f := strings.Split(line, " "); len(f) > 4 { // other blanks are part of a name: the kernel writes them as they are
 			points = append(points, unescapeOctal(f[4]))
 		}
 	}

@@ -32,11 +32,11 @@ func (h *Host) names() (*names, error) {
 			}
 			for line := range strings.SplitSeq(string(b), "\n") {
 				f := strings.SplitN(line, ":", 4)
-				if len(f) < 4 {
+				if len(f) < 4 || f[0] == "" || strings.ContainsAny(f[0][:1], "+-#") { // NIS, comments
 					continue
 				}
-				id, err := strconv.Atoi(f[2])
-				if err != nil {
+				id, ok := number(f[2])
+				if !ok {
 					continue
 				}
 				if _, twice := db.id[f[0]]; !twice {
@@ -73,15 +73,22 @@ func (h *Host) id(ids map[string]int, kind, database, name string) (int, error) 
 	if i, ok := ids[name]; ok {
 		return i, nil
 	}
-	if i, err := strconv.Atoi(name); err == nil && i >= 0 {
+	if i, ok := number(name); ok {
 		return i, nil
 	}
 	if f, ok := h.Getent(context.Background(), database, name); ok {
-		if i, err := strconv.Atoi(f[2]); err == nil {
+		if i, ok := number(f[2]); ok {
 			return i, nil
 		}
 	}
 	return 0, hint.New(fmt.Errorf("no %s %q on this device", kind, name), "declare it under %ss, or correct the name", kind)
+}
+
+// number is a user's or group's number. The highest one stands for "leave as it is" where an owner is changed, and is
+// nobody's.
+func number(s string) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return int(n), err == nil && n != 1<<32-1
 }
 
 // UserName is the name of a user's number, or the number itself where none has it.
