@@ -49,7 +49,7 @@ func (t *Type) Diff(want, have any, living bool) (Op, []Change) {
 	}
 	var changes []Change
 	for _, f := range t.Fields {
-		if f.Role != Managed || f.Living && !living {
+		if f.Role != Managed && !f.Undo || f.Living && !living {
 			continue
 		}
 		if isUnset(want, f) {

@@ -27,6 +27,7 @@ type Field struct {
 	Role                        Role
 	Short, Path, Living, Secret bool
 	Argv                        bool     // a program's arguments, which every user of a device can read
+	Undo                        bool     // compared where undo wants it, though a profile can't declare it
 	Blob                        []string // what a profile writes for it
 	index                       int
 }
@@ -68,6 +69,8 @@ func fieldsOf(t reflect.Type) []Field {
 				f.Secret = true
 			case "argv":
 				f.Argv = true
+			case "undo":
+				f.Undo = true
 			default:
 				bad("unknown option %q", o)
 			}
@@ -90,6 +93,9 @@ func fieldsOf(t reflect.Type) []Field {
 				bad("a state is a string with omitzero")
 			}
 		case Behaviour, Observed:
+			if f.Undo && (f.Role != Observed || !unset) {
+				bad("what undo wants back is an observed pointer, slice or map")
+			}
 		default:
 			bad("unknown role %q", f.Role)
 		}

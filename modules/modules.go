@@ -30,6 +30,7 @@
 //	,path            the value is a path: its declared parent folder comes first
 //	,living          needs a running system: not compared in any other root
 //	,secret          always treated as a secret: never shown
+//	,undo            of what is observed: compared too where undo wants it back
 //	,argv            a program's arguments: every user of a device can read them, so no secret may be among them
 //	ref:"users"      names an entry of that type, which comes first where it is declared
 //	blob:"content"   on a *host.Blob: what the profile may write instead: content, source, template
@@ -97,9 +98,15 @@ type (
 		Compare(property string, want, have T) (met, ok bool)
 	}
 	// Inverter says what undoes a change from have to want, or with an error why nothing can. Without it, undo applies
-	// have.
+	// have. It is asked before the change too, so that a plan can tell what couldn't be taken back: it looks at nothing
+	// but its arguments. What undo needs beyond the managed properties is observed, and may be part of what Inverse
+	// returns: both travel as JSON, and what undoes it in turn is found in the same way.
 	Inverter[T any] interface {
 		Inverse(want, have T) (T, error)
+	}
+	// Keeper names the contents that Inverse refers to where they aren't those of the blob properties at the type's path.
+	Keeper[T any] interface {
+		Contents(want, have T) []Content
 	}
 	// BatchObserver observes all resources of a type with one reading. The results match wants one by one.
 	BatchObserver[T any] interface {

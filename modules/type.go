@@ -25,6 +25,7 @@ type Type struct {
 	// optional powers; nil where the type has none
 	compare    func(property string, want, have any) (met, ok bool)
 	inverse    func(want, have any) (any, error)
+	contents   func(want, have any) []Content
 	observeAll func(context.Context, *host.Host, []any) []Observation[any]
 	applyAll   func(context.Context, *host.Host, []any, []any) []Result
 	notified   func(context.Context, *host.Host, any) error
@@ -49,6 +50,9 @@ func Define[T any](name string, r Resource[T]) *Type {
 	}
 	if p, ok := r.(Inverter[T]); ok {
 		t.inverse = func(want, have any) (any, error) { return p.Inverse(want.(T), have.(T)) }
+	}
+	if p, ok := r.(Keeper[T]); ok {
+		t.contents = func(want, have any) []Content { return p.Contents(want.(T), have.(T)) }
 	}
 	if p, ok := r.(BatchObserver[T]); ok {
 		t.observeAll = func(ctx context.Context, h *host.Host, wants []any) []Observation[any] {
@@ -262,12 +266,4 @@ func (t *Type) Apply(ctx context.Context, h *host.Host, wants, haves []any) []Re
 // Notify tells a resource that something it depends on has changed.
 func (t *Type) Notify(ctx context.Context, h *host.Host, want any) error {
 	return t.notified(ctx, h, want)
-}
-
-// Inverse is what undoes a change from have to want, or the reason why nothing can.
-func (t *Type) Inverse(want, have any) (any, error) {
-	if t.inverse == nil {
-		return have, nil
-	}
-	return t.inverse(want, have)
 }

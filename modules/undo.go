@@ -1,0 +1,48 @@
+package modules
+
+import (
+	"reflect"
+
+	"github.com/fitout-dev/fitout/modules/host"
+)
+
+// Content is what a file on the device holds before a change that takes it away.
+type Content struct {
+	Property string // that names it
+	Path     string // where it can be read until the change
+	Blob     host.Blob
+}
+
+// Inverse is what undoes a change from have to want, or the reason why nothing can.
+func (t *Type) Inverse(want, have any) (any, error) {
+	if t.inverse == nil {
+		return have, nil
+	}
+	return t.inverse(want, have)
+}
+
+// Contents lists what a change from have to want takes away and Inverse refers to: whoever applies the change keeps these
+// contents first, by their hashes, where undo can open them.
+func (t *Type) Contents(want, have any) []Content {
+	if t.StateOf(have) != Present {
+		return nil
+	}
+	if t.contents != nil {
+		return t.contents(want, have)
+	}
+	paths := t.Paths(have)
+	if len(paths) == 0 {
+		return nil
+	}
+	var out []Content
+	for _, f := range t.Fields {
+		old, ok := t.Value(have, f).(host.Blob)
+		if !ok || old.Hash == "" || f.Type != reflect.TypeFor[*host.Blob]() {
+			continue
+		}
+		if t.StateOf(want) != Present || !isUnset(want, f) && !equal(want, have, f) {
+			out = append(out, Content{f.Name, paths[0], old})
+		}
+	}
+	return out
+}
