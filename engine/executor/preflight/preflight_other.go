@@ -1,0 +1,7 @@
+//go:build !linux
+
+package preflight
+
+import "github.com/fitout-dev/fitout/engine/executor/wire"
+
+func (d device) looks() []func(Options) []wire.Finding { return nil }
