@@ -1,0 +1,158 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// record is a run as fitout remembers it.
+type record struct {
+	ID      string
+	Started time.Time
+	Devices []struct {
+		Status string
+		Events []event
+	}
+}
+
+// event is something that happened in a run.
+type event struct {
+	Time                  time.Time
+	Type, Address, Status string
+	Changes               []struct{ Property string }
+}
+
+// notified says whether a notification is part of what happened.
+func (e event) notified() bool {
+	for _, c := range e.Changes {
+		if c.Property == "notification" {
+			return true
+		}
+	}
+	return false
+}
+
+// evidence is what is known when a round is over. None of it comes from inside fitout: what the machine's own tools said,
+// and what fitout prints.
+type evidence struct {
+	site          *site
+	before, after map[string]string // by address
+	runs          []*record         // of this round, the oldest first
+	told          []string          // addresses of which a run said, while it went on, that it had changed them
+	recovered     bool              // the last run said that all is done
+	forgot        bool              // a fault destroyed what the device knows of its runs
+	begins        map[string][]time.Time
+	read          map[string]string // by service: the digest of the configuration that it read last
+	left          []string
+}
+
+// breach is a promise that was not kept.
+type breach struct{ promise, what string }
+
+const (
+	notConverged = "not converged"
+	lost         = "lost"
+	repeated     = "repeated"
+	unnotified   = "not notified"
+	leftBehind   = "left behind"
+)
+
+// promises in the order of the table.
+var promises = []string{lost, notConverged, repeated, unnotified, leftBehind}
+
+// judge compares the evidence with what is promised.
+func judge(e *evidence) []breach {
+	var out []breach
+	found := func(promise, format string, args ...any) {
+		out = append(out, breach{promise, fmt.Sprintf(format, args...)})
+	}
+	if !e.recovered {
+		found(notConverged, "the last run did not end well")
+	}
+	recorded := map[string]bool{} // a failure, too, is a result that was told
+	for _, run := range e.runs {
+		for _, event := range run.resolved("changed", "failed") {
+			recorded[event.Address] = true
+		}
+	}
+	for _, r := range e.site.resources {
+		if r.probe == "" {
+			continue
+		}
+		if e.after[r.address] != r.want {
+			found(notConverged, "%s is %q, not %q", r.address, e.after[r.address], r.want)
+		}
+		if e.after[r.address] != e.before[r.address] && !recorded[r.address] && !e.forgot {
+			found(lost, "%s was changed from %q to %q; no run says so", r.address, e.before[r.address], e.after[r.address])
+		}
+	}
+	for _, address := range e.told {
+		if !recorded[address] && !e.forgot {
+			found(lost, "%s: a run said that it was changed, and does so no more", address)
+		}
+	}
+	e.repetitions(found)
+	for name, config := range map[string]string{"app": "files//etc/storm/app.conf", "reload": "files//etc/storm/reload.conf"} {
+		if !strings.HasSuffix(e.after[config], e.read[name]) || e.read[name] == "" {
+			found(unnotified, "services/storm-%s has read the digest %q last; %s is %q", name, e.read[name], config, e.after[config])
+		}
+	}
+	for _, what := range e.left {
+		found(leftBehind, "%s", what)
+	}
+	return out
+}
+
+// repetitions looks for what was recorded as complete and done again.
+func (e *evidence) repetitions(found func(promise, format string, args ...any)) {
+	done := map[string]string{} // address, run
+	for i, run := range e.runs {
+		var next time.Time
+		if i+1 < len(e.runs) {
+			next = e.runs[i+1].first()
+		}
+		for _, event := range run.resolved("changed") {
+			name, isCommand := strings.CutPrefix(event.Address, "commands/")
+			if by := done[event.Address]; by != "" && event.Address != "commands/always" && !event.notified() {
+				found(repeated, "%s was changed by %s, and again by %s", event.Address, by, run.ID)
+			}
+			if !event.notified() {
+				done[event.Address] = run.ID
+			}
+			if !isCommand {
+				continue
+			}
+			for _, at := range e.begins[name] {
+				if at.After(event.Time) && (name != "always" || next.IsZero() || at.Before(next)) {
+					found(repeated, "%s began at %s, though %s recorded it as complete at %s", event.Address, at.UTC().Format(time.StampMicro), run.ID, event.Time.UTC().Format(time.StampMicro))
+				}
+			}
+		}
+	}
+}
+
+// resolved are the events that say what became of a resource, if it is one of these.
+func (r *record) resolved(statuses ...string) (out []event) {
+	for _, d := range r.Devices {
+		for _, e := range d.Events {
+			if e.Type == "resource" && slices.Contains(statuses, e.Status) {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
+// first is when the run's first event happened, or zero.
+func (r *record) first() time.Time {
+	for _, d := range r.Devices {
+		for _, e := range d.Events {
+			return e.Time
+		}
+	}
+	return time.Time{}
+}
