@@ -71,6 +71,12 @@ func (r *rules) concrete(name string) func() *rule {
 	})
 }
 
+// holds says whether a definition has a property.
+func (r *rules) holds(definition, property string) bool {
+	raw, ok := r.definitions[definition]
+	return ok && lookup(decode(raw), []string{"properties", property}) != nil
+}
+
 // all is the rule for the whole file.
 func (r *rules) all() func() *rule {
 	return r.rule("all", func() map[string]any { return decode(r.raw) })

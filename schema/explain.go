@@ -11,7 +11,13 @@ import (
 	"github.com/fitout-dev/fitout/modules/registry"
 )
 
-// Reference explains a resource type.
+// Beside resource types, there are two things to explain: a profile's "run", and what every entry may carry.
+const (
+	Run   = "run"
+	Entry = "entry"
+)
+
+// Reference explains a resource type, Run or Entry.
 type Reference struct {
 	Name, Title, Description string
 	Singleton                bool     // a device has one of these at most
@@ -23,7 +29,7 @@ type Reference struct {
 // Property explains one property of a type.
 type Property struct {
 	Name, Title, Description string
-	Role                     string // key, managed, behaviour, state, observed; entry for what every entry may carry
+	Role                     string // key, managed, behaviour, state, observed; entry for what every entry may carry, run for Run's
 	Type                     string // "text", "list of whole numbers", ...
 	Required, Secret         bool
 	Enum                     []string
@@ -31,25 +37,12 @@ type Property struct {
 	Default, Example         any // nil where there is none
 }
 
-// Explain returns what there is to say of a type, with all its properties in their order or, where property isn't "", that
+// Explain returns what there is to say of a type, of Run or of Entry, with all its properties in their order or, where property isn't "", that
 // one alone.
 func Explain(typeName, property string) (*Reference, error) {
-	t := registry.Find(typeName)
-	if t == nil {
-		var names []string
-		for _, t := range registry.Types {
-			names = append(names, t.Name)
-		}
-		return nil, notFound(fmt.Errorf("no resource type %q", typeName), typeName, names)
-	}
-	profileRules.parts()
-	doc := decode(profileRules.definitions[typeName])
-	ref := &Reference{
-		Name: typeName, Singleton: t.Singleton(), Platforms: t.Platforms(), Properties: explainAll(t, doc),
-		Title: textOf(doc, "title"), Description: textOf(doc, "description"),
-	}
-	if fits("", typesOf(doc)) || doc["anyOf"] != nil {
-		ref.Short = t.Short()
+	ref, err := reference(typeName)
+	if err != nil {
+		return nil, err
 	}
 	if property == "" {
 		return ref, nil
@@ -65,6 +58,48 @@ func Explain(typeName, property string) (*Reference, error) {
 	ref.Properties = ref.Properties[i : i+1]
 	return ref, nil
 }
+
+func reference(name string) (*Reference, error) {
+	profileRules.parts()
+	switch name {
+	case Entry:
+		ref := &Reference{Name: name, Title: "Every entry", Platforms: everywhere,
+			Description: "What any entry of a profile may carry, beside the properties of its resource type."}
+		for _, d := range slices.Sorted(maps.Keys(profileRules.definitions)) {
+			if key, ok := strings.CutPrefix(d, "any."); ok {
+				ref.Properties = append(ref.Properties, explain(key, "entry", decode(profileRules.definitions[d]), false))
+			}
+		}
+		return ref, nil
+	case Run:
+		doc := decode(profileRules.definitions[name])
+		ref := &Reference{Name: name, Singleton: true, Platforms: everywhere, Title: textOf(doc, "title"), Description: textOf(doc, "description")}
+		properties := doc["properties"].(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(properties)) {
+			ref.Properties = append(ref.Properties, explain(key, "run", properties[key].(map[string]any), false))
+		}
+		return ref, nil
+	}
+	t := registry.Find(name)
+	if t == nil {
+		names := []string{Run, Entry}
+		for _, t := range registry.Types {
+			names = append(names, t.Name)
+		}
+		return nil, notFound(fmt.Errorf("no resource type %q", name), name, names)
+	}
+	doc := decode(profileRules.definitions[name])
+	ref := &Reference{
+		Name: name, Singleton: t.Singleton(), Platforms: t.Platforms(), Properties: explainAll(t, doc),
+		Title: textOf(doc, "title"), Description: textOf(doc, "description"),
+	}
+	if fits("", typesOf(doc)) || doc["anyOf"] != nil {
+		ref.Short = t.Short()
+	}
+	return ref, nil
+}
+
+var everywhere = []string{"linux", "windows", "darwin"}
 
 func notFound(err error, word string, among []string) error {
 	if s := hint.Near(word, among); s != "" {

@@ -63,7 +63,11 @@ func validate(d *Document, r *rules) error {
 			if names == nil {
 				names = slices.Collect(maps.Keys(r.properties))
 			}
-			unknown = append(unknown, d.Problem(k, Join("", k.Value), "unknown key", didYouMean(k.Value, names)))
+			remedy := didYouMean(k.Value, names)
+			if remedy == "" && r.holds("run", k.Value) {
+				remedy = `it belongs under "run"`
+			}
+			unknown = append(unknown, d.Problem(k, Join("", k.Value), "unknown key", remedy))
 		}
 	}
 	work.Wait()

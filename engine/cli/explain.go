@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -16,9 +17,10 @@ func newExplainCommand(a *app) *cobra.Command {
 		Short: "Explain what can be declared, and how",
 		Example: `  fitout explain
   fitout explain users
-  fitout explain files.mode`,
+  fitout explain files.mode
+  fitout explain run`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			var names []string
+			names := []string{schema.Run, schema.Entry}
 			for _, t := range registry.Types {
 				names = append(names, t.Name)
 			}
@@ -30,13 +32,17 @@ func newExplainCommand(a *app) *cobra.Command {
 
 func runExplain(a *app, args []string) error {
 	if len(args) == 0 {
+		var names []string
 		for _, t := range registry.Types {
-			ref, err := schema.Explain(t.Name, "")
+			names = append(names, t.Name)
+		}
+		for _, name := range append(names, schema.Run, schema.Entry) {
+			ref, err := schema.Explain(name, "")
 			if err != nil {
 				return err
 			}
 			first, _, _ := strings.Cut(strings.ReplaceAll(ref.Description, "\n", " "), ". ")
-			fmt.Fprintf(a.out, "%-14s %s\n", t.Name, strings.TrimSuffix(strings.TrimSpace(first), "."))
+			fmt.Fprintf(a.out, "%-14s %s\n", name, strings.TrimSuffix(strings.TrimSpace(first), "."))
 		}
 		a.say("\n`fitout explain TYPE` tells more.")
 		return nil
@@ -63,8 +69,17 @@ func runExplain(a *app, args []string) error {
 		}
 		fmt.Fprintln(a.out)
 	}
+	var common []string
 	for _, p := range ref.Properties {
+		if p.Role == "entry" && property == "" && ref.Name != schema.Entry {
+			common = append(common, p.Name)
+			continue
+		}
 		explainProperty(a, p, width)
+	}
+	if len(common) > 0 {
+		text := fmt.Sprintf("As any entry, it may also have %s: see `fitout explain %s`.", strings.Join(common, ", "), schema.Entry)
+		fmt.Fprintf(a.out, "\n%s\n", wrap(text, width, ""))
 	}
 	return nil
 }
@@ -98,11 +113,13 @@ func explainProperty(a *app, p schema.Property, width int) {
 }
 
 func jsonText(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	return string(b)
+	return strings.TrimSpace(b.String())
 }
 
 // wrap breaks a text into lines of at most width, each behind indent.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/inventory"
 	"github.com/fitout-dev/fitout/engine/profile"
 	"github.com/fitout-dev/fitout/engine/run"
@@ -33,7 +34,8 @@ type fleetOptions struct {
 	device             []string
 	only, skip         []string
 	parallel           int
-	noProfile          bool // the command needs none
+	reboot             string // "" leaves it to the profile
+	noProfile          bool   // the command needs none
 }
 
 // connection adds the flags that say which devices.
@@ -48,6 +50,7 @@ func (o *fleetOptions) flags(f *pflag.FlagSet) {
 	f.StringVarP(&o.profile, "profile", "p", "", "this profile (a `file`, or the name of a shipped one) for all devices")
 	f.StringSliceVar(&o.only, "only", nil, "only these `resources`: types or addresses, such as packages or users/alice")
 	f.StringSliceVar(&o.skip, "skip", nil, "all but these `resources`")
+	f.StringVar(&o.reboot, "reboot", "", "whether devices may be rebooted where a change needs it, `POLICY`: never or ifNeeded, whatever their profiles say")
 }
 
 // fleet is the devices to work on, ready to run.
@@ -76,6 +79,9 @@ func platformOf(facts map[string]any) (p platform) {
 func (a *app) fleet(o *fleetOptions, args []string) (*fleet, error) {
 	if o.parallel < 1 {
 		return nil, fmt.Errorf("--parallel %d: at least one device at a time", o.parallel)
+	}
+	if policies := []string{"", wire.RebootNever, wire.RebootIfNeeded}; !slices.Contains(policies, o.reboot) {
+		return nil, hint.New(fmt.Errorf("--reboot %s: no such policy", o.reboot), "there are %s and %s", wire.RebootNever, wire.RebootIfNeeded)
 	}
 	loader := &profile.Loader{Secrets: secret.Env{}}
 	devices, err := a.find(o, args, loader)
@@ -173,7 +179,13 @@ func (o *fleetOptions) compiled(loader *profile.Loader, d inventory.Device, r *r
 		return err
 	}
 	r.Profile = p.Name
-	r.Compile = func(facts map[string]any) (*profile.Compiled, error) { return d.Compile(p, facts) }
+	r.Compile = func(facts map[string]any) (*profile.Compiled, error) {
+		c, err := d.Compile(p, facts)
+		if err == nil && o.reboot != "" {
+			c.RebootPolicy(o.reboot)
+		}
+		return c, err
+	}
 	return nil
 }
 
@@ -276,15 +288,16 @@ func looksLikeInventory(file string) (bool, error) {
 		return false, err
 	case fi.IsDir():
 		return false, hint.New(fmt.Errorf("%s is a folder", file), "name the files in it: %s", filepath.Join(file, "*.yaml"))
-	case fi.Size() > 1<<26:
-		return false, nil
+	}
+	if err := profile.Exists(file); err != nil {
+		return false, err
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return false, err
 	}
-	d, err := schema.Read(file, b)
-	if err != nil {
+	d, _ := schema.Read(file, b)
+	if d == nil {
 		return false, nil
 	}
 	k, _ := schema.Find(d.Root, "devices")

@@ -58,7 +58,8 @@ func runPlan(ctx context.Context, a *app, o *planOptions, args []string) error {
 	}
 	code := p.summarize("", results, true)
 	if o.out != "" {
-		saved := &plan.Plan{Format: plan.Format, Created: time.Now().UTC(), OneOff: o.device, Only: o.only, Skip: o.skip, Devices: devices}
+		saved := &plan.Plan{Format: plan.Format, Created: time.Now().UTC(), OneOff: o.device, Only: o.only, Skip: o.skip,
+			Reboot: o.reboot, Devices: devices}
 		if saved.Inventory, err = absolute(o.inventory); err != nil {
 			return err
 		}

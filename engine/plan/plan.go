@@ -11,8 +11,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +23,9 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/profile"
+	"github.com/fitout-dev/fitout/engine/secret"
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
@@ -37,6 +41,7 @@ type Plan struct {
 	OneOff    []string  `json:"oneOff,omitempty"`    // devices given by --device
 	Only      []string  `json:"only,omitempty"`
 	Skip      []string  `json:"skip,omitempty"`
+	Reboot    string    `json:"reboot,omitempty"` // the policy given on the command line; "" where the profiles say
 	Devices   []Device  `json:"devices"`
 }
 
@@ -47,6 +52,10 @@ type Device struct {
 	Profile   string     `json:"profile,omitempty"`
 	Resources []Resource `json:"resources,omitempty"`
 	Reboot    string     `json:"reboot,omitempty"` // why a reboot is pending already
+	// Settings are how the run will be carried out; who makes a plan sets them.
+	Settings wire.Settings `json:"settings,omitzero"`
+	// Findings are what speaks against a run on the device as it is now.
+	Findings []wire.Finding `json:"findings,omitempty"`
 	// Error is why there is no plan: the device can't be reached, or its profile has errors.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
@@ -63,7 +72,10 @@ type Resource struct {
 	Hint     string           `json:"hint,omitempty"`
 	Diff     string           `json:"diff,omitempty"` // of a text file's content
 	Digest   string           `json:"digest,omitempty"`
-	Shape    string           `json:"shape"` // stands for the declaration, secrets left out
+	NoUndo   string           `json:"noUndo,omitempty"`  // why nothing could take the change back, or ""
+	Reboot   string           `json:"reboot,omitempty"`  // its own policy of rebooting, or ""
+	Connect  map[string]any   `json:"connect,omitempty"` // how the device is reached afterwards, a password left out
+	Shape    string           `json:"shape"`             // stands for the declaration, secrets left out
 }
 
 // Counts sums a device's plan up by operation; what couldn't be observed counts as errors.
@@ -103,12 +115,13 @@ func (c Counts) Add(o Counts) Counts {
 
 // Make joins what is wanted with what was found.
 func Make(name, address string, resources []profile.Resource, blobs map[string]profile.Content, observed *wire.Observed) Device {
-	d := Device{Name: name, Address: address, Reboot: observed.Reboot}
+	d := Device{Name: name, Address: address, Reboot: observed.Reboot, Findings: observed.Findings}
 	for i, o := range observed.Observations {
-		r := Resource{Address: o.Address, Op: o.Op, Changes: o.Changes, Reason: o.Reason, Error: o.Error, Hint: o.Hint, Digest: o.Digest}
+		r := Resource{Address: o.Address, Op: o.Op, Changes: o.Changes, Reason: o.Reason, Error: o.Error, Hint: o.Hint, Digest: o.Digest, NoUndo: o.NoUndo}
 		if i < len(resources) {
 			r.Position, r.Shape = resources[i].Position.String(), Shape(resources[i])
 			r.Diff = contentDiff(resources[i], blobs, o)
+			r.Reboot, r.Connect = resources[i].Reboot, withoutSecrets(resources[i].Connect)
 		}
 		d.Resources = append(d.Resources, r)
 	}
@@ -116,11 +129,50 @@ func Make(name, address string, resources []profile.Resource, blobs map[string]p
 	return d
 }
 
+// withoutSecrets is how a device is reached, a marker in the place of a password.
+func withoutSecrets(connect map[string]any) map[string]any {
+	out := maps.Clone(connect)
+	for k, v := range out {
+		if _, hidden := v.(secret.Value); hidden {
+			out[k] = host.Marker
+		}
+	}
+	return out
+}
+
+// Refused is why nothing may be changed on the device as it is now, nil where nothing speaks against it.
+func (d *Device) Refused() error {
+	var all []wire.Finding
+	for _, f := range d.Findings {
+		if f.Fatal {
+			all = append(all, f)
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return nil
+	case len(all) == 1 && all[0].Remedy != "":
+		return hint.New(errors.New(all[0].Text), "%s", all[0].Remedy)
+	}
+	lines := make([]string, len(all))
+	for i, f := range all {
+		if lines[i] = f.Text; f.Remedy != "" {
+			lines[i] += "\n  hint: " + f.Remedy
+		}
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+// pending says whether something will be done to the resource, as far as is known.
+func (r *Resource) pending() bool {
+	return r.Error == "" && slices.Contains([]modules.Op{modules.Create, modules.Update, modules.Delete, modules.Unknown}, r.Op)
+}
+
 // announce shows what will be notified: that something else changes is reason enough to touch it.
 func (d *Device) announce(resources []profile.Resource) {
 	from := map[string][]string{}
 	for i, r := range d.Resources {
-		if r.Error == "" && slices.Contains([]modules.Op{modules.Create, modules.Update, modules.Delete, modules.Unknown}, r.Op) && i < len(resources) {
+		if r.pending() && i < len(resources) {
 			for _, to := range resources[i].Notify {
 				from[to] = append(from[to], r.Address)
 			}
@@ -150,7 +202,7 @@ func Shape(r profile.Resource) string {
 		}
 		want[k] = v
 	}
-	b, _ := json.Marshal([]any{r.Address, want, r.After, r.Notify, r.Timeout, r.Retries, r.Skip})
+	b, _ := json.Marshal([]any{r.Address, want, r.After, r.Notify, r.Timeout, r.Retries, r.Skip, r.Reboot, withoutSecrets(r.Connect)})
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:12])
 }

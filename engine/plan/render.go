@@ -82,14 +82,26 @@ func heading(ds []Device, s Style) string {
 
 func body(d Device, s Style) string {
 	var b strings.Builder
-	if d.Error != "" {
+	refused := d.Refused()
+	for _, f := range d.Findings {
+		finding(&b, f, s)
+	}
+	if d.Error != "" && (refused == nil || d.Error != refused.Error()) {
 		fmt.Fprintf(&b, "  %s %s\n", s.paint(red, "!"), indented(d.Error, "    "))
 		if d.Hint != "" {
 			fmt.Fprintf(&b, "    hint: %s\n", clean(d.Hint))
 		}
 	}
+	restart := false
 	for _, r := range d.Resources {
 		resource(&b, r, s)
+		if r.pending() && r.Reboot == wire.RebootIfNeeded {
+			fmt.Fprintf(&b, "      %s\n", s.paint(yellow, restarts(d.Settings)))
+		}
+		restart = restart || r.pending() && r.Reboot == "" && d.Settings.Reboot == wire.RebootIfNeeded
+	}
+	if restart {
+		fmt.Fprintf(&b, "  %s\n", s.paint(yellow, "! "+restarts(d.Settings)))
 	}
 	c := d.Count()
 	if c.Same > 0 && !s.All {
@@ -99,6 +111,45 @@ func body(d Device, s Style) string {
 		fmt.Fprintf(&b, "  %s\n", s.paint(yellow, "! a reboot is pending: "+clean(d.Reboot)))
 	}
 	return b.String()
+}
+
+func finding(b *strings.Builder, f wire.Finding, s Style) {
+	if f.Fatal {
+		fmt.Fprintf(b, "  %s refused: %s\n", s.paint(red, "!"), indented(f.Text, "    "))
+	} else {
+		fmt.Fprintf(b, "  %s warning: %s\n", s.paint(yellow, "!"), indented(f.Text, "    "))
+	}
+	if f.Remedy != "" {
+		fmt.Fprintf(b, "    hint: %s\n", clean(f.Remedy))
+	}
+}
+
+// restarts says what becomes of a reboot that turns out to be needed.
+func restarts(s wire.Settings) string {
+	text := "will restart the device if needed"
+	if from, until, ok := strings.Cut(s.RebootWindow, "-"); ok {
+		text += fmt.Sprintf(", between %s and %s", from, until)
+	}
+	return text
+}
+
+// reached says how a device is reached after a change of that.
+func reached(connect map[string]any) string {
+	text := "reached"
+	if _, ok := connect["address"]; ok || connect["port"] != nil {
+		text += " at"
+	}
+	for _, k := range []struct{ key, before string }{{"address", ""}, {"port", "port "}, {"user", "as "}} {
+		if x, ok := connect[k.key]; ok {
+			text += fmt.Sprintf(" %s%v", k.before, x)
+		}
+	}
+	for _, k := range []struct{ key, what string }{{"password", "another password"}, {"identityFile", "another key"}} {
+		if _, ok := connect[k.key]; ok {
+			text += " with " + k.what
+		}
+	}
+	return text + " afterwards"
 }
 
 func resource(b *strings.Builder, r Resource, s Style) {
@@ -121,7 +172,13 @@ func resource(b *strings.Builder, r Resource, s Style) {
 	default:
 		line += "  " + string(r.Op)
 	}
+	if r.Connect != nil && r.pending() {
+		line += "  (" + reached(r.Connect) + ")"
+	}
 	fmt.Fprintf(b, "  %s\n", s.paint(sign.color, fit(line, s.Width-2)))
+	if r.NoUndo != "" && r.pending() {
+		fmt.Fprintf(b, "      %s\n", s.paint(dim, fit("can't be undone: "+r.NoUndo, s.Width-6)))
+	}
 	for _, c := range r.Changes {
 		if r.Op == modules.Delete && c.Property == "state" {
 			continue
@@ -213,10 +270,12 @@ func indented(s, by string) string {
 // Summary is the last line: how much is to be done on how many devices.
 func Summary(devices []Device) string {
 	var c Counts
-	bad := 0
+	bad, refused := 0, 0
 	for i := range devices {
 		c = c.Add(devices[i].Count())
-		if devices[i].Error != "" {
+		if devices[i].Refused() != nil {
+			refused++
+		} else if devices[i].Error != "" {
 			bad++
 		}
 	}
@@ -237,6 +296,9 @@ func Summary(devices []Device) string {
 	}
 	parts = append(parts, fmt.Sprintf("%d in desired state", c.Same))
 	text := fmt.Sprintf("Plan for %s: %s.", devicesWord(len(devices)), strings.Join(parts, ", "))
+	if refused > 0 {
+		text += fmt.Sprintf(" %s refused.", devicesWord(refused))
+	}
 	if bad > 0 {
 		text += fmt.Sprintf(" %s could not be planned.", devicesWord(bad))
 	}

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/tools/txtar"
 
+	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/secret"
 	"github.com/fitout-dev/fitout/modules/hint"
 )
@@ -126,11 +127,24 @@ func result(dir string, s site) string {
 		if r.Timeout != 0 || r.Retries != 0 {
 			shown["timeout"], shown["retries"] = r.Timeout.String(), r.Retries
 		}
+		if r.Reboot != "" {
+			shown["reboot"] = r.Reboot
+		}
+		if r.Connect != nil {
+			shown["connect"] = r.Connect
+		}
 		b, err := json.Marshal(shown)
 		if err != nil {
 			return err.Error()
 		}
 		out.WriteString(r.Address + " " + string(b) + "\n")
+	}
+	if c.Settings != (wire.Settings{}) {
+		b, err := json.Marshal(c.Settings)
+		if err != nil {
+			return err.Error()
+		}
+		out.WriteString("run " + string(b) + "\n")
 	}
 	for _, hash := range names(c.Blobs) {
 		f, err := c.Blobs[hash].Open()

@@ -21,7 +21,7 @@ import (
 func (p *Profile) settings(s *expression.Scope) (wire.Settings, error) {
 	var out wire.Settings
 	var faults *multierror.Error
-	values := map[string]any{}
+	values, computed := map[string]any{}, map[string]any{}
 	for _, name := range names(p.run) {
 		v := p.run[name]
 		if v.Tainted(s) {
@@ -32,19 +32,18 @@ func (p *Profile) settings(s *expression.Scope) (wire.Settings, error) {
 		if err != nil {
 			faults = multierror.Append(faults, err)
 		} else if _, unknown := x.(expression.Unknown); !unknown && x != nil {
-			values[name] = x
+			if values[name] = x; !v.Constant() { // the schema has seen the others
+				computed[name] = x
+			}
 		}
 	}
-	wrong := map[string]bool{}
-	for _, f := range schema.ValidateRun(values) {
-		v := p.run[f.Path[0]]
-		wrong[f.Path[0]] = true
-		faults = multierror.Append(faults, v.Problem(f.Hint, "%s", f.Message))
+	if len(computed) > 0 {
+		for _, f := range schema.ValidateRun(computed) {
+			faults = multierror.Append(faults, p.run[f.Path[0]].Problem(f.Hint, "%s", f.Message))
+			delete(values, f.Path[0])
+		}
 	}
 	for _, name := range names(values) {
-		if wrong[name] {
-			continue
-		}
 		if err := setting(&out, p.run[name], values[name]); err != nil {
 			faults = multierror.Append(faults, err)
 		}
@@ -144,8 +143,10 @@ func (b *built) connect(v *expression.Value, x any) error {
 		}
 	}
 	var faults *multierror.Error
-	for _, f := range schema.ValidateConnect(values) {
-		faults = multierror.Append(faults, v.At(f.Path).Problem(f.Hint, "%s", f.Message))
+	if !v.Constant() {
+		for _, f := range schema.ValidateConnect(values) {
+			faults = multierror.Append(faults, v.At(f.Path).Problem(f.Hint, "%s", f.Message))
+		}
 	}
 	if faults != nil {
 		return faults

@@ -65,6 +65,9 @@ func (p *Profile) complete(b *built, declared map[string]any, s *expression.Scop
 	if b.res.Address == "" {
 		b.res.Address = address(t, t.KeyOf(b.decoded))
 	}
+	if policy, own := want["reboot"].(string); own { // of a type with a property of its own, as updates has
+		b.res.Reboot = policy
+	}
 	b.state, b.refs, b.paths = t.StateOf(b.decoded), t.Refs(b.decoded), t.Paths(b.decoded)
 	if !whole {
 		return nil

@@ -72,7 +72,7 @@ type entry struct {
 	Retries int `json:"retries,omitzero" title:"Retries" minimum:"0" example:"2"`
 	// Whether the device may be rebooted where this resource needs it: never or ifNeeded. Left out, what the profile's "run" says.
 	Reboot string `json:"reboot,omitzero" title:"Reboot" enum:"never,ifNeeded" example:"ifNeeded"`
-	// How the device is reached once this is applied, where that changes. fitout tries it before the run goes on; where it can't
+	// How the device is reached once this is applied, where that changes: address, port, user, password, identityFile. fitout tries it before the run goes on; where it can't
 	// be reached so, the device takes the change back.
 	Connect reach `json:"connect,omitzero" title:"Connect" example:"{port: 2222}"`
 	// false drops an entry that an extended profile declares: what is on the device is left as it is.
