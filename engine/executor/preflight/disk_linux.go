@@ -13,7 +13,7 @@ import (
 
 // volume is a file system, with what will be written to it.
 type volume struct {
-	at   string // where it is mounted, as far as its own device number reaches up
+	at   string // where it is mounted, as far as one can tell
 	free int64  // bytes that this process may fill
 	left int64  // bytes that everybody may fill
 	size int64
@@ -25,7 +25,12 @@ type volume struct {
 	writes   []Write
 }
 
-type identity struct{ device, blocks, free uint64 }
+// identity tells file systems apart, and mounts of one that forbid writing from those that don't: a service's sandbox is
+// often made of the former.
+type identity struct {
+	device, blocks, free uint64
+	readOnly             bool
+}
 
 // statfs is replaced by tests.
 var statfs = unix.Statfs
@@ -99,14 +104,16 @@ func (d device) volume(dir string) (id identity, v *volume) {
 		return id, nil
 	}
 	// Subvolumes of btrfs have device numbers and file system IDs of their own, and share their room.
-	if id = (identity{device: st.Dev}); int64(fs.Type) == unix.BTRFS_SUPER_MAGIC {
-		id = identity{0, fs.Blocks, fs.Bfree}
+	readOnly := fs.Flags&unix.ST_RDONLY != 0
+	if id = (identity{device: st.Dev, readOnly: readOnly}); int64(fs.Type) == unix.BTRFS_SUPER_MAGIC {
+		id = identity{0, fs.Blocks, fs.Bfree, readOnly}
 	}
 	block := int64(fs.Bsize) // of the figures; network file systems give the size of a transfer
-	v = &volume{at: d.mountOf(real, st.Dev), free: int64(fs.Bavail) * block, left: int64(fs.Bavail) * block, size: int64(fs.Blocks) * block, node: int64(fs.Ffree),
-		block: min(block, 4096), readOnly: fs.Flags&unix.ST_RDONLY != 0}
-	if os.Geteuid() == 0 { // what a file system reserves is for root
-		v.free = int64(fs.Bfree) * block
+	v = &volume{at: d.mountOf(real, st.Dev, readOnly), free: int64(fs.Bavail) * block, left: int64(fs.Bavail) * block, size: int64(fs.Blocks) * block, node: int64(fs.Ffree),
+		block: min(block, 4096), readOnly: readOnly}
+	// What a file system reserves is for root, but for what ext4 needs itself: a fiftieth, or 4096 blocks.
+	if os.Geteuid() == 0 {
+		v.free = max(v.left, int64(fs.Bfree-min(fs.Bfree, fs.Blocks/50, 4096))*block)
 	}
 	if fs.Files == 0 {
 		v.node = -1
@@ -116,11 +123,13 @@ func (d device) volume(dir string) (id identity, v *volume) {
 
 func (d device) local(real string) string { return filepath.Join(d.Root(), real) }
 
-// mountOf goes up from a folder as long as the device number stays the same.
-func (d device) mountOf(dir string, device uint64) string {
+// mountOf goes up from a folder as long as it is the same file system, and read-only where that is.
+func (d device) mountOf(dir string, device uint64, readOnly bool) string {
 	for dir != "/" {
+		parent := d.local(path.Dir(dir))
 		var st unix.Stat_t
-		if unix.Lstat(d.local(path.Dir(dir)), &st) != nil || st.Dev != device {
+		var fs unix.Statfs_t
+		if unix.Lstat(parent, &st) != nil || st.Dev != device || readOnly && (statfs(parent, &fs) != nil || fs.Flags&unix.ST_RDONLY == 0) {
 			break
 		}
 		dir = path.Dir(dir)

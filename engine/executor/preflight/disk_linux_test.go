@@ -44,10 +44,11 @@ func TestRoom(t *testing.T) {
 		fatal  bool
 	}{
 		"room enough":                   {fs: ext4(1e6, 5e5, 4e5), o: Options{Writes: []Write{{"/srv/a", 1e9}}}},
-		"fits exactly":                  {fs: ext4(1e6, 100, 0), o: Options{Settings: wire.Settings{MinDisk: -1}, Writes: []Write{{"/srv/a", 60 * kb}, {"/srv/b", 40 * kb}}}},
-		"a byte too much":               {fs: ext4(1e6, 100, 0), o: Options{Writes: []Write{{"/srv/a", 60 * kb}, {"/srv/b", 40*kb + 1}}}, want: "414 kB will be written to the file system at /, which has room for 410 kB", fatal: true},
+		"fits exactly":                  {fs: ext4(1e6, 100, 100), o: Options{Settings: wire.Settings{MinDisk: -1}, Writes: []Write{{"/srv/a", 60 * kb}, {"/srv/b", 40 * kb}}}},
+		"a byte too much":               {fs: ext4(1e6, 100, 100), o: Options{Writes: []Write{{"/srv/a", 60 * kb}, {"/srv/b", 40*kb + 1}}}, want: "414 kB will be written to the file system at /, which has room for 410 kB", fatal: true},
 		"many small ones fill blocks":   {fs: ext4(1e6, 100, 100), o: Options{Writes: many(101)}, want: "will be written", fatal: true},
-		"root uses what is reserved":    {fs: ext4(1e6, 1000, 0), o: Options{Settings: wire.Settings{MinDisk: -1}, Writes: []Write{{"/srv/a", 900 * kb}}}},
+		"root uses what is reserved":    {fs: ext4(1e6, 6000, 0), o: Options{Settings: wire.Settings{MinDisk: -1}, Writes: []Write{{"/srv/a", 1900 * kb}}}},
+		"but not what ext4 needs":       {fs: ext4(1e6, 6000, 0), o: Options{Writes: []Write{{"/srv/a", 1905 * kb}}}, want: "which has room for 7.8 MB", fatal: true},
 		"a margin has to stay":          {fs: ext4(1e6, 40_000, 30_000), want: "/ has 123 MB free of 4.1 GB; 200 MB should stay free"},
 		"the margin is beyond writes":   {fs: ext4(1e6, 60_000, 60_000), o: Options{Writes: []Write{{"/srv/a", 100 * mb}}}, want: "/ has 246 MB free of 4.1 GB, and 100 MB will be written; 200 MB should stay free"},
 		"a margin of the profile's":     {fs: ext4(1e6, 40_000, 30_000), o: Options{Settings: wire.Settings{MinDisk: 100 * mb}}},
@@ -85,11 +86,6 @@ func TestRoom(t *testing.T) {
 // What is written is added up for each file system: here real ones.
 func TestFileSystems(t *testing.T) {
 	root := t.TempDir()
-	for _, dir := range []string{"etc", "var", "srv/small/deep", "boot", "sealed", "elsewhere"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	mount(t, root, "size=64m,nr_inodes=2000", 0)
 	for _, dir := range []string{"etc", "var", "srv/small", "boot", "sealed", "elsewhere"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
@@ -135,12 +131,29 @@ func TestFileSystems(t *testing.T) {
 			}
 		}
 	}
+	var got []string
+	bound := filepath.Join(root, "etc")
+	if err := unix.Mount(bound, bound, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("", bound, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range Check(t.Context(), h, Options{Settings: lenient, Writes: []Write{{"/etc/ssh/x", 1}, {"/srv/y", 1}}}) {
+		got = append(got, f.Text)
+	}
+	if d := cmp.Diff([]string{"the file system at /etc is mounted read-only"}, got); d != "" {
+		t.Errorf("a sandbox: %s", d)
+	}
+	if err := unix.Unmount(bound, 0); err != nil {
+		t.Fatal(err)
+	}
 	put(t, filepath.Join(root, "run/ostree-booted"), "")
 	if err := unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
 	mount(t, filepath.Join(root, "etc"), "size=1m", 0)
-	var got []string
+	got = nil
 	for _, f := range Check(t.Context(), h, Options{Settings: wire.Settings{MinDisk: -1}}) {
 		got = append(got, f.Text)
 	}

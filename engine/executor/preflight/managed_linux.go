@@ -201,6 +201,9 @@ func (d device) processes() map[string]int {
 // a comment, or as a file's name (/var/log/puppet), is none.
 func calls(text, call string) bool {
 	program, argument, _ := strings.Cut(call, " ")
+	if !strings.Contains(text, program) {
+		return false
+	}
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
