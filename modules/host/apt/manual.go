@@ -1,7 +1,6 @@
 package apt
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io/fs"
@@ -35,28 +34,27 @@ func Keep(ctx context.Context, h *host.Host, names []string) error {
 
 // readAutomatic lists the packages, as name:architecture, that apt would remove once nothing needs them.
 func readAutomatic(h *host.Host) ([]string, error) {
-	f, err := h.Open(extendedStates)
+	b, err := h.ReadFile(extendedStates)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+	return parseAutomatic(string(b)), err
+}
+
+func parseAutomatic(states string) []string {
 	var out []string
 	name, arch := "", ""
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		switch key, value, _ := strings.Cut(lines.Text(), ":"); key {
+	for line := range strings.Lines(states) {
+		switch key, value, _ := strings.Cut(line, ":"); key {
 		case "Package":
 			name, arch = strings.TrimSpace(value), ""
 		case "Architecture":
 			arch = strings.TrimSpace(value)
 		case "Auto-Installed":
-			if strings.TrimSpace(value) == "1" {
+			if strings.TrimSpace(value) == "1" && name != "" {
 				out = append(out, name+":"+arch)
 			}
 		}
 	}
-	return out, lines.Err()
+	return out
 }

@@ -21,9 +21,10 @@ func ParsePolicy(out string) map[string]Policy {
 		switch {
 		case line == "" || len(f) == 0:
 		case line[0] != ' ':
-			name = strings.TrimSuffix(line, ":")
-			version = ""
-			policies[name] = Policy{}
+			name, version = strings.TrimSuffix(line, ":"), ""
+			if name != "" {
+				policies[name] = Policy{}
+			}
 		case name == "":
 		case f[0] == "Candidate:" && len(f) == 2:
 			if p := policies[name]; f[1] != "(none)" {
@@ -176,7 +177,7 @@ func diagnose(out string) diagnosis {
 				}
 				processed = append(processed, packageOf(strings.TrimSpace(l)))
 			}
-		case strings.Contains(line, " is a virtual package provided by:"):
+		case strings.HasPrefix(line, "Package ") && strings.Contains(line, " is a virtual package provided by:"):
 			var providers []string
 			for _, l := range lines[i+1:] {
 				f := strings.Fields(l)

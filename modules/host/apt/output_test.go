@@ -97,26 +97,3 @@ func TestSecurity(t *testing.T) {
 		}
 	}
 }
-
-func FuzzOutput(f *testing.F) {
-	for _, pattern := range []string{"testdata/*.txtar", "testdata/diagnose/*.txtar"} {
-		files, _ := filepath.Glob(pattern)
-		for _, file := range files {
-			if a, err := txtar.ParseFile(file); err == nil {
-				f.Add(string(a.Files[0].Data))
-			}
-		}
-	}
-	f.Add("dpkg: error processing package")
-	f.Fuzz(func(t *testing.T, out string) {
-		if d := diagnose(out); d.error("x") == nil {
-			t.Error("no error")
-		}
-		for _, s := range ParseSimulation(out).Install {
-			if s.Name == "" {
-				t.Error("a step without a name")
-			}
-		}
-		ParsePolicy(out)
-	})
-}

@@ -98,18 +98,6 @@ func TestReadJournal(t *testing.T) {
 	}
 }
 
-func FuzzParseStatus(f *testing.F) {
-	f.Add("Package: a\nStatus: install ok installed\nVersion: 1\nProvides: b (= 1), c\n\n")
-	f.Add("Status: install ok installed\n\n")
-	f.Fuzz(func(t *testing.T, s string) {
-		d := &Database{packages: map[string][]*Package{}, provides: map[string][]provider{}}
-		if parseStatus(strings.NewReader(s), d.put) == nil {
-			d.index()
-			d.Provider("b", Constraint{})
-		}
-	})
-}
-
 // BenchmarkRead reads a database of 5 MB and 4,000 packages.
 func BenchmarkRead(b *testing.B) {
 	var s strings.Builder

@@ -75,27 +75,3 @@ func TestConstraint(t *testing.T) {
 		}
 	}
 }
-
-func FuzzCompare(f *testing.F) {
-	for i, v := range versions {
-		f.Add(v, versions[len(versions)-1-i])
-	}
-	f.Fuzz(func(t *testing.T, a, b string) {
-		if sign(Compare(a, b)) != -sign(Compare(b, a)) {
-			t.Errorf("%q and %q: not antisymmetric", a, b)
-		}
-		if Compare(a, a) != 0 {
-			t.Errorf("%q differs from itself", a)
-		}
-	})
-}
-
-func FuzzParseConstraint(f *testing.F) {
-	f.Add(">= 7.2, < 8", "7.5")
-	f.Add("7.*", "1:7")
-	f.Fuzz(func(t *testing.T, s, v string) {
-		if c, err := ParseConstraint(s); err == nil {
-			c.Match(v)
-		}
-	})
-}
