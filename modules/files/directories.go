@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -39,8 +40,11 @@ type Directory struct {
 
 	// What differs below the directory, where it is looked at.
 	Below *string `json:"below,omitzero" fit:"observed" title:"What differs below"`
-	// Whether owners and modes below differ from each other, so that they can't be restored.
-	Mixed bool `json:"mixed,omitzero" fit:"observed" title:"Mixed owners or modes below"`
+	// Everything below that is to be changed or removed, by its path from the directory; nothing where that is more than 500
+	// entries.
+	Tree map[string]Entry `json:"tree,omitzero" fit:"observed,undo" title:"What is below"`
+	// How many of the folders above are missing.
+	Above int `json:"above,omitzero" fit:"observed" title:"Missing folders above"`
 	// How many entries the directory holds, where it is to be removed.
 	Entries *int `json:"entries,omitzero" fit:"observed" title:"Entries"`
 }
@@ -52,6 +56,7 @@ var (
 	_ modules.Resource[Directory] = Directories{}
 	_ modules.Checker[Directory]  = Directories{}
 	_ modules.Inverter[Directory] = Directories{}
+	_ modules.Keeper[Directory]   = Directories{}
 )
 
 func (d Directory) attributes() attributes { return attributes{d.Owner, d.Group, d.Mode} }
@@ -84,6 +89,10 @@ func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (D
 	}
 	path, i, err := want.find(h)
 	if errors.Is(err, fs.ErrNotExist) {
+		have.Above = missingAbove(h, path)
+		if want.State == modules.Absent && have.Above < want.Above && emptyAbove(h, path) {
+			have.State = "" // what was made for it is still there
+		}
 		return have, nil
 	}
 	if err != nil {
@@ -96,8 +105,16 @@ func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (D
 		if names, err := h.ReadDir(path); err == nil {
 			n := len(names)
 			have.Entries = &n
+			if want.Recursive && n > 0 {
+				have.Tree, err = readTree(ctx, h, path, nil)
+				return have, err
+			}
 		}
 		return have, nil
+	}
+	if want.Tree != nil {
+		have.Tree, err = readTree(ctx, h, path, want.Tree)
+		return have, err
 	}
 	if want.Recursive {
 		return have, want.look(ctx, h, path, i, &have)
@@ -139,22 +156,24 @@ func (d Directory) find(h *host.Host) (string, host.Info, error) {
 // look compares everything below with what is wanted. The first difference stands in have for what the directory itself
 // meets already, so that it shows as a change.
 func (d Directory) look(ctx context.Context, h *host.Host, path string, top host.Info, have *Directory) error {
+	unknown, plain := false, true
 	attr, err := d.attributes().resolve(h)
 	if err != nil {
-		attr = host.Attr{} // owner or group come with this run: the directory itself differs already
+		attr, unknown = host.Attr{}, true // owner or group come with this run: the directory itself differs already
 	}
 	tree, err := h.Tree(path)
 	if err != nil {
 		return denied(err)
 	}
 	defer tree.Close()
-	count, first := 0, ""
+	count, all, first := 0, map[string]Entry{".": entryOf(top)}, ""
 	err = tree.Walk(func(name string, i host.Info) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		have.Mixed = have.Mixed || attr.UID != nil && i.UID != top.UID || attr.GID != nil && i.GID != top.GID ||
-			attr.Mode != nil && i.Kind != host.KindLink && i.Mode != modeBelow(top.Mode, i)
+		if plain = plain && utf8.ValidString(name); len(all) <= mostEntries {
+			all[filepath.ToSlash(name)] = entryOf(i)
+		}
 		owner, group, mode := differs(attr, i)
 		if !owner && !group && !mode {
 			return nil
@@ -177,6 +196,10 @@ func (d Directory) look(ctx context.Context, h *host.Host, path string, top host
 	if count > 0 {
 		below := fmt.Sprintf("%d differ, the first is %s", count, first)
 		have.Below = &below
+	}
+	owner, group, mode := differs(attr, top)
+	if changes := count > 0 || owner || group || mode || unknown; changes && plain && len(all) <= mostEntries {
+		have.Tree = all
 	}
 	return denied(err)
 }
@@ -212,10 +235,12 @@ func (d Directory) apply(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	if d.State == modules.Absent {
-		if missing {
-			return nil
+		if !missing {
+			if err := d.remove(h); err != nil {
+				return err
+			}
 		}
-		return d.remove(h)
+		return removeAbove(h, path, d.Above-missingAbove(h, path))
 	}
 	attr, err := d.attributes().resolve(h)
 	if err != nil {
@@ -225,7 +250,16 @@ func (d Directory) apply(ctx context.Context, h *host.Host) error {
 		if err := parents(h, filepath.Dir(path)); err != nil {
 			return denied(err)
 		}
+		if d.Tree != nil { // nobody else may enter until all is there
+			if err := h.Mkdir(path, host.Attr{Mode: modules.Ptr(uint32(0o700))}); err != nil {
+				return denied(err)
+			}
+			return d.fill(ctx, h, path, attr)
+		}
 		return denied(h.Mkdir(path, attr))
+	}
+	if d.Tree != nil {
+		return d.fill(ctx, h, path, attr)
 	}
 	if err := set(h, path, attr); err != nil || !d.Recursive {
 		return err
@@ -283,16 +317,4 @@ func parents(h *host.Host, dir string) error {
 	}
 	mode := uint32(0o755)
 	return h.Mkdir(dir, host.Attr{Mode: &mode})
-}
-
-// Inverse implements modules.Inverter.
-func (Directories) Inverse(want, have Directory) (Directory, error) {
-	switch {
-	case want.State == modules.Absent && (have.Entries == nil || *have.Entries > 0):
-		return have, fmt.Errorf("what was in %s is gone", have.Path)
-	case want.Recursive && have.Mixed:
-		return have, fmt.Errorf("the owners and modes of what is below %s were not the same everywhere, and are gone", have.Path)
-	}
-	have.Recursive = want.Recursive && have.State != modules.Absent && want.State != modules.Absent
-	return have, nil
 }

@@ -44,7 +44,9 @@ type File struct {
 	// What is at the path: file or link.
 	Kind *string `json:"kind,omitzero" fit:"observed" title:"Kind"`
 	// Where a link at the path points to.
-	Target *string `json:"target,omitzero" fit:"observed" title:"Link target"`
+	Target *string `json:"target,omitzero" fit:"observed,undo" title:"Link target"`
+	// What a link at the path leads to, where it is followed.
+	At string `json:"at,omitzero" fit:"observed" title:"Followed to"`
 }
 
 // Files is the resource type.
@@ -54,13 +56,20 @@ var (
 	_ modules.Resource[File] = Files{}
 	_ modules.Checker[File]  = Files{}
 	_ modules.Inverter[File] = Files{}
+	_ modules.Keeper[File]   = Files{}
 )
 
 func (f File) attributes() attributes { return attributes{f.Owner, f.Group, f.Mode} }
 
 // followed says whether a link at the path is looked through.
 func (f File) followed() bool {
-	return f.State != modules.Absent && (f.Follow || f.Content == nil)
+	switch {
+	case f.State == modules.Absent: // for undo alone, of a file that was made behind a link
+		return f.At != ""
+	case f.Target != nil:
+		return false
+	}
+	return f.Follow || f.Content == nil
 }
 
 // Check implements modules.Checker.
@@ -84,6 +93,9 @@ func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error)
 		return have, err
 	}
 	path, i, err := want.find(h)
+	if path != want.Path {
+		have.At = path
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return have, nil
 	}
@@ -91,31 +103,45 @@ func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error)
 		return have, err
 	}
 	have.State, have.Kind = "", &i.Kind
+	a := want.attributes().spell(h, i)
 	switch i.Kind {
 	case host.KindLink:
-		have.Target = &i.Target
+		have.Target, have.Owner, have.Group = &i.Target, a.owner, a.group
 		return have, nil
 	case host.KindDirectory:
 		return have, hint.New(fmt.Errorf("%s: is a directory", want.Path), "remove it first: under directories with state: absent and recursive: true")
 	case host.KindOther:
 		return have, hint.New(fmt.Errorf("%s: is a device, socket or pipe", want.Path), "remove it by hand if that is what you want")
 	}
-	a := want.attributes().spell(h, i)
 	have.Owner, have.Group, have.Mode = a.owner, a.group, a.mode
 	switch {
-	case want.Content == nil && want.State != modules.Absent:
-		return have, nil
-	case i.Size > hashAtMost && (want.Content == nil || i.Size != want.Content.Size):
-		have.Content = &host.Blob{Size: i.Size}
+	case want.Content == nil && !want.replaces():
 		return have, nil
 	}
-	b, err := h.HashFile(path)
+	have.Content, err = content(h, path, i, want.Content)
 	if errors.Is(err, fs.ErrPermission) && want.State == modules.Absent {
 		return have, nil // it may be ours to remove, though not to read
 	}
-	have.Content = &b
-	return have, denied(err)
+	return have, err
 }
+
+// content names what is in a file, if it is one. One that is large, and not the wanted one, has no hash.
+func content(h *host.Host, path string, i host.Info, want *host.Blob) (*host.Blob, error) {
+	switch {
+	case i.Kind != host.KindFile:
+		return nil, nil
+	case i.Size > hashAtMost && (want == nil || i.Size != want.Size):
+		return &host.Blob{Size: i.Size}, nil
+	}
+	b, err := h.HashFile(path)
+	if err != nil {
+		return nil, denied(err)
+	}
+	return &b, nil
+}
+
+// replaces says whether nothing of an old file stays.
+func (f File) replaces() bool { return f.State == modules.Absent || f.Target != nil }
 
 // find is the path that will be changed, and what is there.
 func (f File) find(h *host.Host) (string, host.Info, error) {
@@ -157,6 +183,16 @@ func apply(ctx context.Context, h *host.Host, want, have File) error {
 		return err
 	}
 	switch {
+	case want.Target != nil:
+		if there && i.Kind != host.KindLink {
+			if err := h.Remove(path); err != nil {
+				return denied(err)
+			}
+		}
+		if err := h.Symlink(*want.Target, path); err != nil {
+			return missingParent(h, path, err)
+		}
+		return set(h, path, attr)
 	case want.Content == nil && there:
 		return set(h, path, attr)
 	case want.Content == nil:
@@ -187,14 +223,39 @@ func backup(h *host.Host, path string) error {
 
 // Inverse implements modules.Inverter.
 func (Files) Inverse(want, have File) (File, error) {
+	back := File{Path: have.Path, State: have.State, Follow: want.followed()}
 	switch {
-	case have.Kind != nil && *have.Kind == host.KindLink:
-		return have, hint.New(fmt.Errorf("%s was a link to %s", have.Path, *have.Target), "declare it under links")
-	case have.Content != nil && have.Content.Hash == "":
-		return have, fmt.Errorf("%s: its old content of %d bytes was too large to keep", have.Path, have.Content.Size)
-	case want.State == modules.Absent && have.Content == nil:
-		return have, fmt.Errorf("%s: its old content could not be read", have.Path)
+	case have.State == modules.Absent:
+		back.Follow, back.At = false, have.At
+		return back, nil
+	case have.Target != nil:
+		back.Target, back.Owner, back.Group, back.Follow = have.Target, have.Owner, have.Group, false
+		return back, nil
+	case want.Content == nil && !want.replaces():
+	case have.Content == nil:
+		return back, fmt.Errorf("the content of %s can't be read, and would be lost", have.Path)
+	case have.Content.Hash == "":
+		return back, fmt.Errorf("the content of %s, %d bytes, is too large to be kept", have.Path, have.Content.Size)
+	default:
+		back.Content = have.Content
 	}
-	have.Follow = want.Follow
-	return have, nil
+	if want.Owner != nil || want.replaces() {
+		back.Owner = have.Owner
+	}
+	if want.Group != nil || want.replaces() {
+		back.Group = have.Group
+	}
+	if want.Mode != nil || want.replaces() {
+		back.Mode = have.Mode
+	}
+	return back, nil
+}
+
+// Contents implements modules.Keeper.
+func (Files) Contents(want, have File) []modules.Content {
+	old := have.Content
+	if old == nil || old.Hash == "" || !want.replaces() && (want.Content == nil || *want.Content == *old) {
+		return nil
+	}
+	return []modules.Content{{Property: "content", Path: have.Path, Blob: *old}}
 }

@@ -33,6 +33,10 @@ type Link struct {
 	Kind *string `json:"kind,omitzero" fit:"observed" title:"Kind"`
 	// Whether what the link points to is missing.
 	Dangling bool `json:"dangling,omitzero" fit:"observed" title:"Points to nothing"`
+	// The permissions of the file or directory that the link replaces.
+	Mode *string `json:"mode,omitzero" fit:"observed,undo" title:"Mode of what is replaced"`
+	// What is in the file that the link replaces.
+	Content *host.Blob `json:"content,omitzero" fit:"observed,undo" title:"Content of what is replaced"`
 }
 
 // Links is the resource type.
@@ -42,9 +46,10 @@ var (
 	_ modules.Resource[Link] = Links{}
 	_ modules.Checker[Link]  = Links{}
 	_ modules.Inverter[Link] = Links{}
+	_ modules.Keeper[Link]   = Links{}
 )
 
-func (l Link) attributes() attributes { return attributes{owner: l.Owner, group: l.Group} }
+func (l Link) attributes() attributes { return attributes{l.Owner, l.Group, l.Mode} }
 
 // Check implements modules.Checker.
 func (Links) Check(want Link) error {
@@ -81,12 +86,19 @@ func (Links) Observe(ctx context.Context, h *host.Host, want Link) (Link, error)
 		return have, err
 	}
 	have.State, have.Kind = "", &i.Kind
-	if i.Kind != host.KindLink {
-		return have, want.inTheWay(h, i.Kind)
-	}
-	have.Target = &i.Target
 	a := want.attributes().spell(h, i)
 	have.Owner, have.Group = a.owner, a.group
+	if i.Kind != host.KindLink {
+		if !want.givesBack() {
+			err = want.inTheWay(h, i.Kind)
+		}
+		if err == nil {
+			have.Mode = a.mode
+			have.Content, err = content(h, want.Path, i, want.Content)
+		}
+		return have, err
+	}
+	have.Target = &i.Target
 	_, err = h.Stat(want.Path)
 	have.Dangling = err != nil
 	return have, nil
@@ -128,6 +140,9 @@ func (Links) Apply(ctx context.Context, h *host.Host, want, have Link) (modules.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return none, err
 	}
+	if want.givesBack() {
+		return none, want.giveBack(ctx, h, attr, err == nil && i.Kind == host.KindLink)
+	}
 	if err == nil && i.Kind != host.KindLink {
 		if err := want.inTheWay(h, i.Kind); err != nil {
 			return none, err
@@ -147,10 +162,48 @@ func (Links) Apply(ctx context.Context, h *host.Host, want, have Link) (modules.
 	return none, set(h, want.Path, attr)
 }
 
+// givesBack says whether undo wants back what a link replaced.
+func (l Link) givesBack() bool { return l.Mode != nil || l.Content != nil }
+
+// giveBack puts what a link replaced in its place again.
+func (l Link) giveBack(ctx context.Context, h *host.Host, attr host.Attr, linked bool) error {
+	if l.Content != nil {
+		content, err := h.OpenBlob(*l.Content)
+		if err != nil {
+			return fmt.Errorf("content of %s: %w", l.Path, err)
+		}
+		defer content.Close()
+		return missingParent(h, l.Path, h.Write(l.Path, cancellable{ctx, content}, attr))
+	}
+	if linked {
+		if err := h.Remove(l.Path); err != nil {
+			return denied(err)
+		}
+	}
+	if err := h.Mkdir(l.Path, attr); !errors.Is(err, fs.ErrExist) {
+		return missingParent(h, l.Path, err)
+	}
+	return set(h, l.Path, attr)
+}
+
 // Inverse implements modules.Inverter.
 func (Links) Inverse(want, have Link) (Link, error) {
-	if have.Kind != nil && *have.Kind != host.KindLink {
-		return have, fmt.Errorf("%s was a %s, which was not kept", have.Path, *have.Kind)
+	back := Link{Path: have.Path, State: have.State, Owner: have.Owner, Group: have.Group, Target: have.Target}
+	switch {
+	case have.State == modules.Absent, have.Target != nil:
+		back.Force = want.givesBack()
+	case have.Content != nil && have.Content.Hash == "":
+		return back, fmt.Errorf("the content of %s, %d bytes, is too large to be kept", have.Path, have.Content.Size)
+	default:
+		back.Mode, back.Content = have.Mode, have.Content
 	}
-	return have, nil
+	return back, nil
+}
+
+// Contents implements modules.Keeper.
+func (Links) Contents(want, have Link) []modules.Content {
+	if old := have.Content; old != nil && old.Hash != "" && (want.Content == nil || *want.Content != *old) {
+		return []modules.Content{{Property: "content", Path: have.Path, Blob: *old}}
+	}
+	return nil
 }
