@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -45,6 +46,23 @@ type Line struct {
 	Count int `json:"count,omitzero" fit:"observed" title:"Lines found"`
 	// The text before the line that is to be removed.
 	Before *string `json:"before,omitzero" fit:"observed" title:"Line before"`
+	// The line's number, from 1.
+	Number int `json:"number,omitzero" fit:"observed" title:"Number"`
+	// How the line ends.
+	End *string `json:"end,omitzero" fit:"observed" title:"Line ending"`
+	// The lines to be removed, where they are several.
+	Removed []Removed `json:"removed,omitzero" fit:"observed,undo" title:"Lines to be removed"`
+	// Whether the file ends without a newline.
+	Open bool `json:"open,omitzero" fit:"observed" title:"No newline at the end"`
+	// Whether there is no file.
+	Missing bool `json:"missing,omitzero" fit:"observed" title:"File missing"`
+}
+
+// Removed is a line to be removed, with its number from 1.
+type Removed struct {
+	Number int    `json:"number"`
+	Text   string `json:"text"`
+	End    string `json:"end"`
 }
 
 // Lines is the resource type.
@@ -101,10 +119,16 @@ func (Lines) Check(want Line) error {
 type finder struct {
 	line                 *string
 	match, after, before *regexp.Regexp
+
+	// of undo
+	number int       // of the line as it was
+	end    *string   // how it ended
+	lines  []Removed // in place of line
+	open   bool      // no newline comes at the end
 }
 
 func (l Line) finder() (f finder, err error) {
-	f.line = l.Line
+	f = finder{line: l.Line, number: l.Number, end: l.End, lines: l.Removed, open: l.Open}
 	if f.match, err = compile("match", l.Match); err != nil {
 		return f, err
 	}
@@ -127,10 +151,18 @@ func (Lines) Observe(ctx context.Context, h *host.Host, want Line) (Line, error)
 		return t, err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
+		have.Missing = true
 		return have, nil
 	}
 	if err != nil {
 		return have, err
+	}
+	have.Open = len(t.lines) > 0 && t.lines[len(t.lines)-1].end == ""
+	if want.Removed != nil {
+		if have.Removed = f.there(t); len(have.Removed) > 0 {
+			have.State = ""
+		}
+		return have, nil
 	}
 	at := -1
 	if want.State == modules.Absent {
@@ -138,7 +170,11 @@ func (Lines) Observe(ctx context.Context, h *host.Host, want Line) (Line, error)
 			if f.removes(t.lines[i].text) {
 				at = i
 				have.Count++
+				have.Removed = append(have.Removed, Removed{i + 1, t.lines[i].text, t.lines[i].end})
 			}
+		}
+		if have.Count == 1 {
+			have.Removed = nil
 		}
 	} else if at = f.find(t); at >= 0 {
 		have.Count = 1
@@ -146,7 +182,7 @@ func (Lines) Observe(ctx context.Context, h *host.Host, want Line) (Line, error)
 	if at < 0 {
 		return have, nil
 	}
-	have.State, have.Line = "", &t.lines[at].text
+	have.State, have.Line, have.Number, have.End = "", &t.lines[at].text, at+1, &t.lines[at].end
 	if at > 0 && want.State == modules.Absent { // only undo needs it, and it may be anything
 		have.Before = &t.lines[at-1].text
 	}
@@ -194,9 +230,14 @@ func (Lines) Apply(ctx context.Context, h *host.Host, want, have Line) (modules.
 		return none, hint.New(fmt.Errorf("%s: doesn't exist, and create is false", want.Path), "declare it under files, or leave create out")
 	}
 	old := t.String()
-	if want.State == modules.Absent {
-		t = t.remove(f)
-	} else {
+	switch {
+	case want.State == modules.Absent:
+		if t = t.remove(f); want.Missing && len(t.lines) == 0 {
+			return none, denied(h.Remove(path))
+		}
+	case want.Removed != nil:
+		t = t.putBack(f)
+	default:
 		t = t.put(f)
 	}
 	if text := t.String(); missing || text != old {
@@ -207,31 +248,40 @@ func (Lines) Apply(ctx context.Context, h *host.Host, want, have Line) (modules.
 
 // Inverse implements modules.Inverter.
 func (Lines) Inverse(want, have Line) (Line, error) {
-	inverse := Line{Path: want.Path, ID: want.id()}
+	back := Line{Path: want.Path, ID: want.id()}
+	texts := []string{}
+	if have.Line != nil {
+		texts = append(texts, *have.Line)
+	}
+	for _, l := range have.Removed {
+		texts = append(texts, l.Text)
+	}
+	if !utf8.ValidString(strings.Join(texts, "")) || strings.ContainsRune(strings.Join(texts, ""), utf8.RuneError) {
+		return back, fmt.Errorf("the line in %s holds bytes that are no UTF-8, which would be lost", have.Path)
+	}
 	switch {
-	case have.Count > 1:
-		return inverse, fmt.Errorf("%d lines were removed from %s; only one could be put back", have.Count, have.Path)
-	case have.Line != nil && strings.ContainsRune(*have.Line, '\uFFFD'):
-		return inverse, fmt.Errorf("the line in %s held bytes that are not UTF-8, which were not kept", have.Path)
-	case have.State == modules.Absent && want.State == modules.Absent:
-		inverse.State = modules.Absent
-		inverse.Line = want.Line
-		inverse.Match = want.Match
+	case want.Removed != nil: // they were put back
+		back.State, back.Match = modules.Absent, want.Match
 	case have.State == modules.Absent: // it was inserted
-		inverse.State = modules.Absent
-		inverse.Line = want.Line
+		back.State, back.Line, back.Match = modules.Absent, want.Line, ""
+		back.Open, back.Missing = have.Open, have.Missing
+	case have.Count > 1: // they were removed
+		back.Removed, back.Match = have.Removed, want.Match
+		if want.Line != nil {
+			back.Match = strings.TrimPrefix(back.Match+"|"+exactly(*want.Line), "|")
+		}
 	case want.State == modules.Absent: // it was removed
-		inverse.Line = have.Line
+		back.Line, back.Number, back.End = have.Line, have.Number, have.End
 		if have.Before != nil {
-			inverse.InsertAfter = exactly(*have.Before)
+			back.InsertAfter = exactly(*have.Before)
 		} else {
-			inverse.InsertBefore = "^"
+			back.InsertBefore = "^"
 		}
 	default: // it was replaced
-		inverse.Line = have.Line
-		inverse.Match = exactly(*want.Line)
+		back.Line, back.Number, back.End = have.Line, have.Number, have.End
+		back.Match = exactly(*want.Line)
 	}
-	return inverse, nil
+	return back, nil
 }
 
 func exactly(line string) string { return "^" + regexp.QuoteMeta(line) + "$" }

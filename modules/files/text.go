@@ -1,6 +1,9 @@
 package files
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // text is a file as lines. What parse took apart, String puts together again to the byte.
 type text struct {
@@ -61,6 +64,9 @@ func (t text) ending() string {
 // find is the line that stands for the wanted one, or -1. Which one that is must not change by writing the wanted text
 // into it: else a second run would write again.
 func (f finder) find(t text) int {
+	if n := f.number - 1; n >= 0 && n < len(t.lines) && f.is(t.lines[n].text) {
+		return n
+	}
 	exact, match := -1, -1
 	for i, l := range t.lines {
 		if exact < 0 && l.text == *f.line {
@@ -76,12 +82,20 @@ func (f finder) find(t text) int {
 	return exact
 }
 
+// is says whether a line is the wanted one, or the one that it replaces.
+func (f finder) is(line string) bool {
+	return line == *f.line || f.match != nil && f.match.MatchString(line)
+}
+
 func (f finder) removes(line string) bool {
 	return f.line != nil && line == *f.line || f.match != nil && f.match.MatchString(line)
 }
 
 // place is where a new line goes.
 func (f finder) place(t text) int {
+	if n := f.number - 1; n == 0 || n > 0 && n <= len(t.lines) && f.after != nil && f.after.MatchString(t.lines[n-1].text) {
+		return n
+	}
 	at := len(t.lines)
 	for i, l := range t.lines {
 		switch {
@@ -101,21 +115,60 @@ func (t text) put(f finder) text {
 		if lines[at].text = *f.line; *f.line == "" && lines[at].end == "" {
 			lines[at].end = t.ending() // an empty line at the end is nothing but its newline
 		}
+		if f.end != nil && (*f.end != "" || at == len(lines)-1) {
+			lines[at].end = *f.end
+		}
 		return text{t.mark, lines}
 	}
-	at, line := f.place(t), textLine{*f.line, t.ending()}
+	return t.insert(f.place(t), *f.line, f.end)
+}
+
+// insert puts a line in its place. Without an end it ends as the others do.
+func (t text) insert(at int, s string, end *string) text {
+	line := textLine{s, t.ending()}
+	if end != nil && (*end != "" || at == len(t.lines)) {
+		line.end = *end
+	}
 	lines := append([]textLine(nil), t.lines[:at]...)
 	if at > 0 && at == len(t.lines) && lines[at-1].end == "" {
-		lines[at-1].end = line.end
+		lines[at-1].end = t.ending()
 		if strings.HasSuffix(lines[at-1].text, "\r") { // or it would lose that to its new ending
 			lines[at-1].end = "\r\n"
 		}
-		if *f.line != "" { // the file ended without a newline, and shall again
+		if s != "" && end == nil { // the file ended without a newline, and shall again
 			line.end = ""
 		}
 	}
 	lines = append(append(lines, line), t.lines[at:]...)
 	return text{t.mark, lines}
+}
+
+// there are those of f.lines that a text has.
+func (f finder) there(t text) []Removed {
+	count := map[string]int{}
+	for _, l := range t.lines {
+		count[l.text]++
+	}
+	out := []Removed{}
+	for _, l := range f.lines {
+		if count[l.Text]--; count[l.Text] >= 0 {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// putBack inserts what of f.lines is missing, each where it was.
+func (t text) putBack(f finder) text {
+	there := f.there(t)
+	for _, l := range f.lines {
+		if i := slices.Index(there, l); i >= 0 {
+			there = slices.Delete(there, i, i+1)
+			continue
+		}
+		t = t.insert(min(max(l.Number-1, 0), len(t.lines)), l.Text, &l.End)
+	}
+	return t
 }
 
 // remove leaves out all lines that f names.
@@ -127,6 +180,8 @@ func (t text) remove(f finder) text {
 		}
 	}
 	if n, m := len(t.lines), len(out.lines); m > 0 && t.lines[n-1].end == "" && out.lines[m-1].text != "" {
+		out.lines[m-1].end = ""
+	} else if m > 0 && f.open {
 		out.lines[m-1].end = ""
 	}
 	return out
