@@ -92,13 +92,16 @@ func body(d Device, s Style) string {
 			fmt.Fprintf(&b, "    hint: %s\n", clean(d.Hint))
 		}
 	}
-	restart := false
+	restart, always := false, d.Settings.Reboot == wire.RebootIfNeeded
 	for _, r := range d.Resources {
 		resource(&b, r, s)
-		if r.pending() && r.Reboot == wire.RebootIfNeeded {
+		switch own := r.Reboot == wire.RebootIfNeeded; {
+		case !r.pending() || !own && (!always || r.Reboot != ""):
+		case always: // once for all
+			restart = true
+		default:
 			fmt.Fprintf(&b, "      %s\n", s.paint(yellow, restarts(d.Settings)))
 		}
-		restart = restart || r.pending() && r.Reboot == "" && d.Settings.Reboot == wire.RebootIfNeeded
 	}
 	if restart {
 		fmt.Fprintf(&b, "  %s\n", s.paint(yellow, "! "+restarts(d.Settings)))
