@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"strconv"
 	"strings"
 
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -60,14 +61,15 @@ func parseHeader(b []byte, path string) (marker [4]byte, err error) {
 			return marker, nil
 		}
 	}
-	line, _, _ := strings.Cut(string(b[:min(len(b), headerSize)]), "\n")
-	if rest, ok := strings.CutPrefix(line, magic); ok && len(b) >= headerSize && !strings.HasPrefix(rest, version+" ") {
-		v, _, _ := strings.Cut(rest, " ")
-		return marker, hint.New(&DamagedError{path, int64(len(magic)), 0, fmt.Sprintf("its format has version %q, known here is %s", v, version)},
-			"attach with the version of fitout that began the run")
-	}
 	if len(b) <= headerSize {
 		return marker, fmt.Errorf("journal %s: %w", path, ErrNotBegun)
+	}
+	if rest, ok := strings.CutPrefix(string(b[:headerSize]), magic); ok {
+		v, _, _ := strings.Cut(rest, " ")
+		if n, err := strconv.ParseUint(v, 10, 16); err == nil && v != version {
+			return marker, hint.New(&DamagedError{path, int64(len(magic)), 0, fmt.Sprintf("its format has version %d, known here is %s", n, version)},
+				"attach with the version of fitout that began the run")
+		}
 	}
 	return marker, damaged(path, 0, 0, "it is wrong")
 }

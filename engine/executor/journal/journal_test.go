@@ -16,13 +16,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
-var same = cmpopts.EquateEmpty()
+var same = cmp.Comparer(bytes.Equal)
 
 func must(t testing.TB, err error) {
 	t.Helper()
