@@ -2,67 +2,78 @@ package executor
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/executor/journal"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 )
 
-// eventLog numbers a run's events, keeps them in a file on the device and hands them to whoever follows.
+// eventLog numbers a run's events, keeps them in its journal and hands them to whoever follows.
 type eventLog struct {
 	mu     sync.Mutex
 	events []wire.Event
 	more   chan struct{} // closed when an event is added
-	done   bool
-	file   *os.File
+	done   bool          // the run has ended
+	closed bool          // nothing more will come from this process
+	j      *journal.Journal
+	lost   error         // the journal could not be written
 	dirty  chan struct{} // the file holds what the disk doesn't
 	ended  chan struct{}
+	now    func() time.Time
 }
 
-func newEventLog(dir, run string) (*eventLog, error) {
-	d := filepath.Join(dir, "runs", run)
-	if err := os.MkdirAll(d, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(d, "events"), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("run %s has been carried out on this device before", run)
-	}
-	if err != nil {
-		return nil, err
-	}
-	l := &eventLog{more: make(chan struct{}), file: f, dirty: make(chan struct{}, 1), ended: make(chan struct{})}
+func newEventLog(j *journal.Journal, before []wire.Event, now func() time.Time) *eventLog {
+	l := &eventLog{events: before, more: make(chan struct{}), j: j, dirty: make(chan struct{}, 1), ended: make(chan struct{}), now: now}
 	go l.sync()
-	return l, nil
+	return l
 }
 
 // sync writes to the disk what became of resources, beside the run: a slow disk doesn't hold it up.
 func (l *eventLog) sync() {
 	for range l.dirty {
-		l.file.Sync()
+		l.j.Sync()
 	}
-	l.file.Close()
+	l.j.Close()
 	close(l.ended)
 }
 
-// wait returns when the file is complete and on the disk.
+// wait returns when the journal is complete, on the disk and closed.
 func (l *eventLog) wait() { <-l.ended }
 
-func (l *eventLog) add(e wire.Event) {
+// record puts something other than an event into the journal. It is on the disk when this returns.
+func (l *eventLog) record(kind journal.Kind, vs ...any) error {
+	var rs []journal.Record
+	for _, v := range vs {
+		if r, ok := v.(journal.Record); ok {
+			rs = append(rs, r)
+			continue
+		}
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		rs = append(rs, journal.Record{Kind: kind, Data: b})
+	}
+	err := l.j.Append(rs...)
+	if err == nil {
+		err = l.j.Sync()
+	}
+	return err
+}
+
+func (l *eventLog) add(e wire.Event) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.done {
-		return
+	if l.done || l.closed {
+		return 0
 	}
-	e.N, e.Time = len(l.events)+1, time.Now().UTC()
+	e.N, e.Time = len(l.events)+1, l.now().UTC()
 	l.events = append(l.events, e)
 	if b, err := json.Marshal(e); err == nil {
-		l.file.Write(append(b, '\n'))
+		if err := l.j.Append(journal.Record{Kind: journal.Event, Data: b}); err != nil && l.lost == nil {
+			l.lost = err // those who follow get it all the same
+		}
 	}
 	if e.Type == wire.Finished || e.Status == wire.Changed || e.Status == wire.FailedStatus {
 		select {
@@ -70,17 +81,41 @@ func (l *eventLog) add(e wire.Event) {
 		default:
 		}
 	}
-	if e.Type == wire.Finished {
-		l.done = true
-		close(l.dirty)
+	l.done = e.Type == wire.Finished
+	if l.done {
+		l.close()
 	}
+	l.tell()
+	return e.N
+}
+
+func (l *eventLog) tell() {
 	close(l.more)
 	l.more = make(chan struct{})
 }
 
-// from returns the events from number n on, whether more can come, and what tells that they have.
-func (l *eventLog) from(n int) (events []wire.Event, done bool, more <-chan struct{}) {
+// close needs l.mu.
+func (l *eventLog) close() {
+	if !l.closed {
+		l.closed = true
+		close(l.dirty)
+	}
+}
+
+// leave ends the log of a run that goes on another time.
+func (l *eventLog) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.events[min(max(n-1, 0), len(l.events)):], l.done, l.more
+	if !l.closed {
+		l.dirty <- struct{}{}
+		l.close()
+		l.tell()
+	}
+}
+
+// from returns the events from number n on, whether more can come, and what tells that they have.
+func (l *eventLog) from(n int) (events []wire.Event, over bool, more <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.events[min(max(n-1, 0), len(l.events)):], l.closed, l.more
 }

@@ -14,8 +14,11 @@ import (
 var errHeld = errors.New("held by another run")
 
 // lock is the device's: one run at a time. The kernel gives it back when its process ends, however that happens; the file
-// only tells who has it.
-type lock struct{ f *os.File }
+// only tells who has it. A file that tells of a run and isn't locked belongs to one that stopped half-way.
+type lock struct {
+	f       *os.File
+	stopped *wire.Holder // whose run had stopped when the lock was taken
+}
 
 func lockFile(dir string) string { return filepath.Join(dir, "lock") }
 
@@ -37,13 +40,14 @@ func acquire(dir string, me wire.Holder) (*lock, *wire.Holder, error) {
 		}
 		return nil, readHolder(f), errHeld
 	}
+	l := &lock{f: f, stopped: readHolder(f)}
 	me.PID, me.Boot = os.Getpid(), bootID()
 	b, _ := json.Marshal(me)
 	if err := errors.Join(f.Truncate(0), writeAt(f, b)); err != nil {
 		f.Close()
 		return nil, nil, err
 	}
-	return &lock{f}, nil, nil
+	return l, nil, nil
 }
 
 func writeAt(f *os.File, b []byte) error {
@@ -59,20 +63,31 @@ func readHolder(f *os.File) *wire.Holder {
 	return &h
 }
 
-// holder says who holds the lock now, or nil.
-func holder(dir string) *wire.Holder {
+// holder says who holds the lock now, or whose run has stopped half-way, or nil.
+func holder(dir string) (h *wire.Holder, stopped bool) {
 	f, err := os.OpenFile(lockFile(dir), os.O_RDWR, 0)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	defer f.Close() // gives back what tryLock took
 	if errors.Is(tryLock(f), errHeld) {
-		return readHolder(f)
+		return readHolder(f), false
 	}
-	return nil
+	h = readHolder(f)
+	return h, h != nil
 }
 
+// release says that nothing is under way any more.
 func (l *lock) release() {
 	l.f.Truncate(0)
 	l.f.Close()
+}
+
+// leave gives the lock back and lets the file tell of a run that isn't at its end.
+func (l *lock) leave() { l.f.Close() }
+
+// putBack gives the lock back as it was found.
+func (l *lock) putBack() error {
+	b, err := json.Marshal(l.stopped)
+	return errors.Join(err, l.f.Truncate(0), writeAt(l.f, b), l.f.Close())
 }

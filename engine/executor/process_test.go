@@ -109,8 +109,8 @@ func TestKilledInTheMiddle(t *testing.T) {
 			os.Remove(d.root + "/probe/hold")
 
 			next := connect(t, d)
-			if next.hello.Holder != nil {
-				t.Errorf("the lock outlives its process: %+v", next.hello.Holder)
+			if h := next.hello.Holder; h == nil || h.Run != "r1" || !next.hello.Stopped {
+				t.Errorf("it isn't told that the run stopped half-way: %+v", h)
 			}
 			told := count("notify told")
 			events := next.run(doc("r2", rs...))

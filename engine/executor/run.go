@@ -1,15 +1,20 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/executor/facts"
+	"github.com/fitout-dev/fitout/engine/executor/preflight"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -18,20 +23,46 @@ import (
 
 // run carries out one document, resource by resource.
 type run struct {
-	doc    *wire.Document
-	items  []*item
-	host   *host.Host
-	log    *eventLog
-	owed   *owed
-	counts wire.Counts
-	failed map[string]string // addresses that failed, or were left out for that, and which of the two
+	doc        *wire.Document
+	st         *state
+	items      []*item
+	host       *host.Host
+	store      *contents
+	log        *eventLog
+	owed       *owed
+	now        func() time.Time
+	counts     wire.Counts
+	failed     map[string]string // addresses that failed, or were left out for that, and which of the two
+	locked     map[string]bool   // addresses that wait for the controller's key
+	wants      []restart         // why the machine must be restarted
+	trials     []*trial          // changes of the connection that aren't confirmed yet
+	reports    []string          // restarts that are needed and aren't made
+	mute       bool              // it was said that the journal can't be written
+	dir        string            // the executor's own folder
+	detached   bool              // the machine may be restarted under this process
+	settledNow map[string]bool
 
-	stopOnce sync.Once
-	stopping chan struct{} // closed: stop before the next resource
+	stopOnce, suspendOnce sync.Once
+	stopping              chan struct{} // closed: stop before the next resource
+	suspending            chan struct{} // closed: leave the rest for another time
+	confirmed             chan int      // the numbers of events that the controller has confirmed
 }
+
+// outcome is how far execute came.
+type outcome int
+
+const (
+	finished  outcome = iota
+	suspended         // somebody told the process to end; the run isn't at its end
+	held              // waits for the controller
+	restarting
+)
 
 // stop ends the run after the current resource.
 func (r *run) stop() { r.stopOnce.Do(func() { close(r.stopping) }) }
+
+// suspend leaves what comes after the current resource for another process.
+func (r *run) suspend() { r.suspendOnce.Do(func() { close(r.suspending) }) }
 
 func (r *run) stopped(ctx context.Context) bool {
 	select {
@@ -42,29 +73,104 @@ func (r *run) stopped(ctx context.Context) bool {
 	}
 }
 
+func (r *run) isSuspended() bool {
+	select {
+	case <-r.suspending:
+		return true
+	default:
+		return false
+	}
+}
+
+// drift observes everything once more before the first change and compares with what the plan showed.
+func (r *run) drift(ctx context.Context) []wire.Observation {
+	if len(r.doc.Expect) == 0 {
+		return nil
+	}
+	var drift []wire.Observation
+	results := observeAll(ctx, r.host, r.items, r.owed.reasons())
+	for _, it := range r.items {
+		o := results[it.Address].report(r.host, it)
+		if want, ok := r.doc.Expect[it.Address]; ok && want != o.Digest {
+			drift = append(drift, o)
+		}
+	}
+	r.host.Forget()
+	if r.stopped(ctx) { // then nothing is tried, and what was seen may be half
+		return nil
+	}
+	return drift
+}
+
 // pause is how long the run waits before it tries a resource again. Tests shorten it.
 var pause = func(attempt int) time.Duration {
 	d := min(time.Second<<min(attempt, 5), 30*time.Second)
 	return d + rand.N(d/4)
 }
 
-// execute is the loop: per resource, alone: observe, diff, apply, observe.
-func (r *run) execute(ctx context.Context) {
-	start := time.Now()
-	r.log.add(wire.Event{Type: wire.Started, Text: r.doc.ID})
-	var reboots []string
-	for _, batch := range batches(r.items) {
-		for _, e := range r.batch(ctx, batch) {
-			r.finish(e)
-			if e.Reboot != "" {
-				reboots = append(reboots, e.Reboot)
+// execute is the loop: per resource, alone: observe, diff, apply, observe. What an earlier process has settled stays so.
+func (r *run) execute(ctx context.Context) outcome {
+	start := r.now()
+	r.locked, r.settledNow = map[string]bool{}, map[string]bool{}
+	var rest []*item
+	for _, it := range r.items {
+		if e, ok := r.st.settled[it.Address]; ok {
+			r.count(e)
+			continue
+		}
+		rest = append(rest, it)
+	}
+	if len(r.st.events) == 0 {
+		r.log.add(wire.Event{Type: wire.Started, Text: r.doc.ID, Boot: bootID()})
+	} else {
+		r.comeBack()
+	}
+	if r.host.Living() {
+		defer preflight.Inhibit(ctx, r.host, "fitout run "+r.doc.ID)()
+	}
+	for _, batch := range batches(rest) {
+		if r.isSuspended() {
+			r.log.add(wire.Event{Type: wire.Log, Level: "WARN", Text: "the device told the run to end; what is left is not lost"})
+			return suspended
+		}
+		if r.restartBefore(batch) {
+			if o, ok := r.restart(ctx); !ok {
+				return o
 			}
 		}
+		for _, e := range r.batch(ctx, batch) {
+			if e.Status != "" {
+				r.finish(e)
+			}
+		}
+		r.confirm(ctx)
 	}
-	r.log.add(wire.Event{Type: wire.Finished, Counts: &r.counts, Seconds: time.Since(start).Seconds(), Reboot: strings.Join(reboots, "; ")})
+	if len(r.wants) > 0 && !r.stopped(ctx) {
+		if o, ok := r.restart(ctx); !ok {
+			return o
+		}
+	}
+	r.settle()
+	if len(r.locked) > 0 && !r.stopped(ctx) {
+		r.log.add(wire.Event{Type: wire.Waiting, Text: fmt.Sprintf("for the controller, which holds the key to the secrets of %s", some(r.locked))})
+		return held
+	}
+	r.log.add(wire.Event{Type: wire.Finished, Counts: &r.counts, Seconds: r.now().Sub(start).Seconds(), Reboot: r.reported()})
+	return finished
 }
 
-func (r *run) finish(e wire.Event) {
+// some names a few of many addresses.
+func some(set map[string]bool) string {
+	names := slices.Sorted(maps.Keys(set))
+	if n := len(names); n > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), n-3)
+	}
+	return strings.Join(names, ", ")
+}
+
+// count counts what became of a resource.
+func (r *run) count(e wire.Event) {
+	r.settledNow[e.Address] = true
 	switch e.Status {
 	case wire.Changed:
 		r.counts.Changed++
@@ -78,7 +184,20 @@ func (r *run) finish(e wire.Event) {
 	case wire.NotTried:
 		r.counts.Cancelled++
 	}
+	if e.Reboot != "" {
+		r.reports = append(r.reports, e.Reboot)
+	}
+}
+
+func (r *run) finish(e wire.Event) {
+	r.count(e)
 	r.log.add(e)
+}
+
+// reported are the restarts that the device needs and that this run wasn't to make.
+func (r *run) reported() string {
+	slices.Sort(r.reports)
+	return strings.Join(slices.Compact(r.reports), "; ")
 }
 
 // batch brings a batch of one type to its state; the events match it one by one.
@@ -93,6 +212,9 @@ func (r *run) batch(ctx context.Context, batch []*item) []wire.Event {
 			e.Status = wire.NotTried
 		case it.Skip != "":
 			e.Status, e.Op, e.Reason = wire.Skipped, modules.Skip, it.Skip
+		case len(it.Sealed) > 0 || r.afterLocked(it):
+			r.locked[it.Address] = true
+			events[i] = wire.Event{}
 		case it.bad != nil:
 			r.fail(e, it.bad)
 		case blocked != "":
@@ -121,8 +243,14 @@ func (r *run) batch(ctx context.Context, batch []*item) []wire.Event {
 			events[i].Seconds = time.Since(start).Seconds()
 		}
 		r.notify(ctx, batch[i], &events[i])
+		r.hold(batch[i], &events[i])
 	}
 	return events
+}
+
+// afterLocked says whether a resource comes after one that waits for its secrets.
+func (r *run) afterLocked(it *item) bool {
+	return slices.ContainsFunc(it.After, func(a string) bool { return r.locked[a] })
 }
 
 // blockedBy says why a resource can't be tried: what it comes after has failed, or was itself left out for that.
@@ -189,6 +317,9 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 		case modules.Same:
 			e.Status, e.After = wire.InDesiredState, o.Before
 			e.Before = nil
+			if in := r.st.intents[batch[i].Address]; in != nil { // this very run did it, and was interrupted
+				e.Status, e.Op, e.Changes, e.Before = wire.Changed, in.Event.Op, in.Event.Changes, in.Event.Before
+			}
 		default:
 			todo = append(todo, i)
 		}
@@ -199,12 +330,22 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 	if err := r.owed.add(pick(todo)...); err != nil {
 		r.host.Log().Warn("what this run notifies can't be kept on the device; it is lost if the run is interrupted", "error", err.Error())
 	}
-	wants, from := make([]any, len(todo)), make([]any, len(todo))
+	wants, from, reports := make([]any, len(todo)), make([]any, len(todo)), make([]*wire.Event, len(todo))
 	for k, i := range todo {
-		wants[k], from[k] = batch[i].want, haves[i].have
+		wants[k], from[k], reports[k] = batch[i].want, haves[i].have, &events[i]
 	}
+	if err := r.intend(pick(todo), from, reports); err != nil && !r.mute {
+		r.mute = true
+		r.host.Log().Warn("the run's journal can't be written: what is done now can't be undone, and isn't known after a crash", "error", err.Error())
+	}
+	pending := facts.RebootPending(r.host)
 	results := r.apply(ctx, pick(todo), wants, from)
 	r.host.Forget()
+	if now := facts.RebootPending(r.host); now != pending && now != "" {
+		for k := range results {
+			results[k].Outcome.Reboot = cmp.Or(results[k].Outcome.Reboot, now)
+		}
+	}
 	var proof []int
 	for k, i := range todo {
 		e := &events[i]
@@ -229,6 +370,10 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 			continue
 		}
 		o := f.report(r.host, batch[i])
+		if f.op != modules.Same && e.Reboot != "" {
+			e.Status, e.Reason = wire.Changed, "shows after a restart"
+			continue
+		}
 		if f.op != modules.Same {
 			r.fail(e, mismatch(o))
 			continue

@@ -3,9 +3,11 @@
 //
 //	err := executor.Serve(ctx, os.Stdin, os.Stdout, executor.Options{Root: "/", Dir: "/var/lib/fitout"})
 //
-// A session is: hello (with the device's facts, unasked), observe → observed, blobs, run → events. The end of stdin isn't
-// a cancellation: a run that has begun is finished with nobody listening, and its events are kept on the device. Cancelling
-// is a message. What it keeps lies in its own folder: executors (bin), contents (store), runs, the lock, owed notifications.
+// A session is: hello (with the device's facts, unasked), observe → observed, blobs, run → events. A run doesn't belong to
+// the session that began it: a runner carries it out, a process of its own as a rule (Carry), from a journal that holds
+// all that it needs and all that it did. Sessions hand it over and follow it; they may end, and others may follow
+// it on. Cancelling is a message. What is kept lies in the executor's own folder: executors (bin), contents (store), runs,
+// the lock, owed notifications.
 package executor
 
 import (
@@ -34,6 +36,22 @@ type Options struct {
 	Dir  string // the executor's own folder
 	// Alive is how often a busy executor says so. 0 is 2 s.
 	Alive time.Duration
+	// Detach starts a process that calls Carry for a run; nil has runs carried out by the session's own process.
+	Detach func(ctx context.Context, run string) error
+	// Detached says that this process belongs to no session: the machine may be restarted under it.
+	Detached bool
+	// Now is the clock; nil is the machine's.
+	Now func() time.Time
+}
+
+func (o Options) complete() Options {
+	if o.Alive == 0 {
+		o.Alive = 2 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
 }
 
 type session struct {
@@ -42,21 +60,23 @@ type session struct {
 	store *contents
 
 	mu      sync.Mutex
-	current *run
-	stop    context.CancelFunc // ends the current run at once
-	gone    bool               // nobody listens any more
+	current *runner    // in this very process
+	remote  *wire.Conn // to the runner that is followed, in another process
+	gone    bool       // nobody listens any more
 }
 
 // Serve speaks with one controller until its input ends and all that it asked for is done.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
-	if o.Alive == 0 {
-		o.Alive = 2 * time.Second
-	}
+	o = o.complete()
 	s := &session{Options: o, conn: wire.NewConn(in, out), store: newContents(filepath.Join(o.Dir, "store"))}
 	h := host.New(o.Root)
-	if err := s.conn.Send(wire.Message{Hello: &wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH,
-		Root: h.Root(), Facts: facts.Gather(h), Holder: holder(o.Dir)}}); err != nil {
+	hello := wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Root: h.Root(), Facts: facts.Gather(h), Boot: bootID()}
+	hello.Holder, hello.Stopped = holder(o.Dir)
+	if err := s.conn.Send(wire.Message{Hello: &hello}); err != nil {
 		return err
+	}
+	if hello.Holder == nil {
+		bootUnit.sweep(o)
 	}
 	alive := time.NewTicker(o.Alive)
 	defer alive.Stop()
@@ -98,16 +118,13 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 		case m.Run != nil:
 			s.start(ctx, m.Run, &work)
 		case m.Attach != nil:
-			s.mu.Lock()
-			r := s.current
-			s.mu.Unlock()
-			if r == nil || r.doc.ID != m.Attach.Run {
-				s.fail(wire.Failed{Error: "run " + m.Attach.Run + " is not under way in this session"})
-				continue
-			}
-			work.Go(func() { s.follow(r.log, m.Attach.From) })
+			work.Go(func() { s.attach(ctx, m.Attach, &work) })
 		case m.Cancel != nil:
-			s.cancel(m.Cancel.Now)
+			s.cancel(m)
+		case m.Confirm != nil:
+			s.confirm(m)
+		case m.Undo != nil:
+			work.Go(func() { s.undo(looking, m.Undo) })
 		default:
 			s.fail(wire.Failed{Error: "this executor does not understand what it was asked"})
 		}
@@ -135,14 +152,8 @@ func (s *session) say(ms ...wire.Message) {
 
 func (s *session) fail(f wire.Failed) { s.say(wire.Message{Failed: &f}) }
 
-func (s *session) host(secrets []string, log func(wire.Event)) *host.Host {
-	h := host.New(s.Root, host.WithBlobs(s.store), host.WithSecrets(secrets))
-	host.WithLog(slog.New(&logHandler{scrub: h.Scrub, emit: log}))(h)
-	return h
-}
-
 func (s *session) observe(ctx context.Context, req *wire.Observe) {
-	h := s.host(req.Secrets, func(e wire.Event) { s.say(wire.Message{Event: &e}) })
+	h := newHost(s.Options, s.store, req.Secrets, func(e wire.Event) { s.say(wire.Message{Event: &e}) })
 	items := decode(req.Resources)
 	results := observeAll(ctx, h, items, loadOwed(s.Dir).reasons())
 	out := &wire.Observed{Observations: make([]wire.Observation, len(items)), Reboot: facts.RebootPending(h)}
@@ -150,6 +161,9 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	for i, it := range items {
 		f, o := results[it.Address], &out.Observations[i]
 		*o = f.report(h, it)
+		if o.NoUndo = ""; it.bad == nil {
+			o.NoUndo = h.Scrub(noUndo(it, f))
+		}
 		if it.bad != nil || f.op == modules.Skip || f.op == modules.Delete {
 			continue
 		}
@@ -159,7 +173,7 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 			}
 		}
 		for _, fd := range it.typ.Fields {
-			if b, ok := it.typ.Value(it.want, fd).(host.Blob); ok && !missing[b.Hash] && needed(f, fd.Name) && !s.store.has(b) {
+			if b, ok := it.typ.Value(it.want, fd).(host.Blob); ok && !missing[b.Hash] && needed(f, fd.Name) && !(blobs{s.store, s.Dir}).has(b) {
 				missing[b.Hash] = true
 				out.Missing = append(out.Missing, b.Hash)
 			}
@@ -182,109 +196,10 @@ func validRun(id string) bool {
 	return id != "" && len(id) <= 64 && strings.Trim(strings.ToLower(id), "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
-// start begins a run, or says why it can't.
-func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.WaitGroup) {
-	if !validRun(doc.ID) {
-		s.fail(wire.Failed{Error: fmt.Sprintf("bad run id %q", doc.ID)})
-		return
-	}
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
-		s.fail(wire.Failed{Error: "keep a run on the device: " + err.Error(), Hint: remedy(err)})
-		return
-	}
-	l, other, err := acquire(s.Dir, doc.Holder)
-	if errors.Is(err, errHeld) {
-		s.fail(wire.Failed{Kind: wire.Locked, Error: "another run is under way on this device", Holder: other})
-		return
-	}
-	if err != nil {
-		s.fail(wire.Failed{Error: "lock the device: " + err.Error(), Hint: remedy(err)})
-		return
-	}
-	log, err := newEventLog(s.Dir, doc.ID)
-	if err != nil {
-		l.release()
-		s.fail(wire.Failed{Error: "keep the run's events: " + err.Error(), Hint: remedy(err)})
-		return
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	r := &run{doc: doc, items: decode(doc.Resources), log: log, owed: loadOwed(s.Dir), failed: map[string]string{}, stopping: make(chan struct{})}
-	r.host = s.host(doc.Secrets, log.add)
-	s.mu.Lock()
-	s.current, s.stop = r, func() { stop(errors.New("cancelled")) }
-	s.mu.Unlock()
-	work.Go(func() {
-		defer stop(nil)
-		defer log.wait()
-		if drift := r.drift(ctx); len(drift) > 0 {
-			log.add(wire.Event{Type: wire.Finished, Error: "drift"})
-			l.release()
-			s.fail(wire.Failed{Kind: wire.Drift, Error: "the device is no longer as the plan found it", Drift: drift})
-			return
-		}
-		defer l.release()
-		work.Go(func() { s.follow(log, 1) })
-		r.execute(ctx)
-		prune(filepath.Join(s.Dir, "store"), keep, "")
-		prune(filepath.Join(s.Dir, "runs"), keep, doc.ID)
-		s.pruneExecutors()
-	})
-}
-
-// drift observes everything once more before the first change and compares with what the plan showed.
-func (r *run) drift(ctx context.Context) []wire.Observation {
-	if len(r.doc.Expect) == 0 {
-		return nil
-	}
-	var drift []wire.Observation
-	results := observeAll(ctx, r.host, r.items, r.owed.reasons())
-	for _, it := range r.items {
-		o := results[it.Address].report(r.host, it)
-		if want, ok := r.doc.Expect[it.Address]; ok && want != o.Digest {
-			drift = append(drift, o)
-		}
-	}
-	r.host.Forget()
-	if r.stopped(ctx) { // then nothing is tried, and what was seen may be half
-		return nil
-	}
-	return drift
-}
-
-func (s *session) follow(log *eventLog, from int) {
-	for n := from; ; {
-		events, done, more := log.from(n)
-		var ms []wire.Message
-		for i := range events {
-			ms = append(ms, wire.Message{Event: &events[i]})
-		}
-		n += len(events)
-		if len(ms) > 0 {
-			s.say(ms...)
-		}
-		if done {
-			return
-		}
-		<-more
-	}
-}
-
-func (s *session) cancel(now bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.current == nil {
-		return
-	}
-	s.current.stop()
-	if now {
-		s.stop()
-	}
-}
-
 // executorDir is the folder of this very executor, if it lies where the controller puts executors.
-func (s *session) executorDir() string {
+func executorDir(dir string) string {
 	me, err := os.Executable()
-	if err != nil || filepath.Dir(filepath.Dir(filepath.Dir(me))) != s.Dir || filepath.Base(filepath.Dir(filepath.Dir(me))) != "bin" {
+	if err != nil || filepath.Dir(filepath.Dir(filepath.Dir(me))) != dir || filepath.Base(filepath.Dir(filepath.Dir(me))) != "bin" {
 		return ""
 	}
 	return filepath.Dir(me)
@@ -292,7 +207,7 @@ func (s *session) executorDir() string {
 
 // stillUsed notes that this executor was started; once a day is enough.
 func (s *session) stillUsed() {
-	dir := s.executorDir()
+	dir := executorDir(s.Dir)
 	if fi, err := os.Stat(dir); err == nil && time.Since(fi.ModTime()) > 24*time.Hour {
 		now := time.Now()
 		os.Chtimes(dir, now, now)
@@ -300,10 +215,14 @@ func (s *session) stillUsed() {
 }
 
 // pruneExecutors removes executors that were not started for a month.
-func (s *session) pruneExecutors() {
-	if dir := s.executorDir(); dir != "" {
+func pruneExecutors(dir string) {
+	if dir := executorDir(dir); dir != "" {
 		prune(filepath.Dir(dir), keep, filepath.Base(dir))
 	}
+}
+
+func slogTo(h *host.Host, log func(wire.Event)) *slog.Logger {
+	return slog.New(&logHandler{scrub: h.Scrub, emit: log})
 }
 
 // logHandler turns what modules log into events, scrubbed.

@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,17 +54,9 @@ func (d device) read(path string) string {
 // events are those that the device has kept of a run.
 func (d device) events(t *testing.T, run string) []wire.Event {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(d.dir, "runs", run, "events"))
+	events, err := readEvents(d.dir, run)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var events []wire.Event
-	for line := range bytes.Lines(b) {
-		var e wire.Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			t.Fatalf("event %q: %v", line, err)
-		}
-		events = append(events, e)
 	}
 	return events
 }

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -144,6 +145,11 @@ func TestOldThingsAreRemoved(t *testing.T) {
 	}
 	c.run(doc("r1", resource("probe", "a", "")))
 	long := time.Now().Add(-2 * keep)
+	for i := range keepRuns { // a name tells when a run was
+		if err := os.MkdirAll(filepath.Join(d.dir, fmt.Sprintf("runs/20260101-1200%02d-abc", i)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, p := range []string{"store/" + hashOf("old"), "store/" + hashOf("used"), "runs/r1"} {
 		if err := os.Chtimes(filepath.Join(d.dir, p), long, long); err != nil {
 			t.Fatal(err)
@@ -153,7 +159,8 @@ func TestOldThingsAreRemoved(t *testing.T) {
 	c.observe(nil, resource("files", "/etc/x", content)) // touches it
 	c.run(doc("r2", resource("probe", "a", "")))
 	c.hangUp()
-	for p, want := range map[string]bool{"store/" + hashOf("old"): false, "store/" + hashOf("used"): true, "store/" + hashOf("new"): true, "runs/r1": false, "runs/r2": true} {
+	for p, want := range map[string]bool{"store/" + hashOf("old"): false, "store/" + hashOf("used"): true, "store/" + hashOf("new"): true,
+		"runs/20260101-120000-abc": false, "runs/20260101-120001-abc": false, "runs/20260101-120002-abc": true, "runs/r1": true, "runs/r2": true} {
 		if _, err := os.Stat(filepath.Join(d.dir, p)); (err == nil) != want {
 			t.Errorf("%s: there %t, want %t", p, err == nil, want)
 		}

@@ -14,6 +14,8 @@ import (
 func main() {
 	root := flag.String("root", "/", "the device's root folder")
 	dir := flag.String("dir", "", "the executor's own folder")
+	run := flag.String("run", "", "carry this run out")
+	boot := flag.Bool("boot", false, "the machine has started")
 	flag.Parse()
 	if *dir == "" {
 		fmt.Fprintln(os.Stderr, "fitout's executor is started by fitout: see fitout apply --help")
@@ -23,7 +25,15 @@ func main() {
 	// It lives for a moment as a rule: collecting garbage would cost half of that. The limit bounds it on small devices.
 	debug.SetGCPercent(800)
 	debug.SetMemoryLimit(40 << 20)
-	if err := executor.Serve(context.Background(), os.Stdin, os.Stdout, executor.Options{Root: *root, Dir: *dir}); err != nil {
+	o := executor.Options{Root: *root, Dir: *dir, Detached: *run != ""}
+	var err error
+	if *run != "" {
+		err = executor.Carry(context.Background(), o, *run, *boot, told())
+	} else {
+		o.Detach = func(ctx context.Context, run string) error { return executor.Detach(ctx, o, run) }
+		err = executor.Serve(context.Background(), os.Stdin, os.Stdout, o)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "executor:", err)
 		os.Exit(1)
 	}

@@ -107,7 +107,7 @@ type Settings struct {
 type Observe struct {
 	Resources []Resource `json:"resources"`
 	Settings  Settings   `json:"settings,omitzero"`
-	Now       time.Time  `json:"now,omitzero"` // the controller's clock
+	Now       time.Time  `json:"now,omitzero"`      // the controller's clock
 	Secrets   []string   `json:"secrets,omitempty"` // to be scrubbed from all that is said
 }
 
@@ -198,6 +198,7 @@ type Undoing struct {
 	Resources []Resource    `json:"resources"`
 	Drifted   []Observation `json:"drifted,omitempty"` // changed since by others
 	Stuck     []Stuck       `json:"stuck,omitempty"`
+	Secrets   []string      `json:"secrets,omitempty"` // to be scrubbed from all that is said
 }
 
 // Stuck is a change that nothing can take back.
@@ -253,6 +254,7 @@ type Event struct {
 	Counts  *Counts          `json:"counts,omitempty"`  // with finished
 	Refused *Failed          `json:"refused,omitempty"` // with finished: why nothing was begun
 	Connect map[string]any   `json:"connect,omitempty"` // with confirming
+	Boot    string           `json:"boot,omitempty"`    // names the start of the machine since which the run is at work
 }
 
 // Counts sums up a run.

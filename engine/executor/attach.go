@@ -1,0 +1,377 @@
+package executor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/disk"
+	"github.com/fitout-dev/fitout/engine/executor/journal"
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+)
+
+// starting is how long a runner may take to answer, and to get the key from the session that started it.
+const starting = 20 * time.Second
+
+// restarts is how often a session starts a runner anew that dies without getting on.
+const restarts = 3
+
+// start begins a run, or says why it can't.
+func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.WaitGroup) {
+	if !validRun(doc.ID) {
+		s.fail(wire.Failed{Error: fmt.Sprintf("bad run id %q", doc.ID)})
+		return
+	}
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		s.fail(wire.Failed{Error: "keep a run on the device: " + err.Error(), Hint: remedy(err)})
+		return
+	}
+	doc.Holder.Run = doc.ID
+	l, other, err := acquire(s.Dir, doc.Holder)
+	if errors.Is(err, errHeld) {
+		s.fail(wire.Failed{Kind: wire.Locked, Error: "another run is under way on this device", Holder: other})
+		return
+	}
+	if err != nil {
+		s.fail(wire.Failed{Error: "lock the device: " + err.Error(), Hint: remedy(err)})
+		return
+	}
+	if l.stopped != nil && l.stopped.Run != doc.ID { // who began it can still ask what became of it
+		_ = closeRun(s.Options, l.stopped.Run, "it had stopped half-way when run "+doc.ID+" began")
+	}
+	if err := s.keep(doc); err != nil {
+		l.release()
+		s.fail(wire.Failed{Error: "keep the run on the device: " + err.Error(), Hint: remedy(err)})
+		return
+	}
+	if s.Detach == nil {
+		s.carry(ctx, doc.ID, l, doc.Key, 1, work)
+		return
+	}
+	l.leave() // to the runner
+	work.Go(func() { s.relay(ctx, wire.Attach{Run: doc.ID, From: 1, Key: doc.Key}, true) })
+}
+
+// keep writes the journal's beginning: from then on the run needs neither the session nor the controller.
+func (s *session) keep(doc *wire.Document) (err error) {
+	if len(doc.Key) != keySize { // then nobody can open what is sealed but the runner that gets it now
+		doc.Key = make([]byte, keySize)
+		rand.Read(doc.Key)
+	}
+	me, _ := os.Executable()
+	records, err := declare(doc, s.Options, me, s.store.secrets())
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(runDir(s.Dir, doc.ID), 0o700); err != nil {
+		return err
+	}
+	j, err := journal.Create(disk.OS, journalFile(s.Dir, doc.ID))
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("run %s has been carried out on this device before", doc.ID)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, j.Close()); err != nil {
+			os.RemoveAll(runDir(s.Dir, doc.ID))
+		}
+	}()
+	if doc.Settings.Unattended {
+		if err := os.WriteFile(keyFile(s.Dir, doc.ID), doc.Key, 0o600); err != nil {
+			return err
+		}
+	}
+	if err := j.Append(records...); err != nil {
+		return err
+	}
+	return j.Sync()
+}
+
+// carry carries a run out in this process and follows it.
+func (s *session) carry(ctx context.Context, id string, l *lock, key []byte, from int, work *sync.WaitGroup) {
+	r, err := openRunner(ctx, s.Options, id, l, s.store)
+	if err != nil {
+		l.leave()
+		s.fail(wire.Failed{Error: "take up run " + id + ": " + err.Error(), Hint: remedy(err)})
+		return
+	}
+	if len(key) > 0 {
+		if err := r.unlock(key); err != nil {
+			r.run.host = nil
+			s.fail(wire.Failed{Error: err.Error()})
+		}
+	}
+	s.mu.Lock()
+	s.current = r
+	s.mu.Unlock()
+	work.Go(func() { s.follow(r.log, from) })
+	work.Go(func() { r.carry(0) })
+}
+
+// attach follows a run that is under way, resumes or closes one that stopped half-way, or tells of one that has ended.
+func (s *session) attach(ctx context.Context, a *wire.Attach, work *sync.WaitGroup) {
+	if !validRun(a.Run) {
+		s.fail(wire.Failed{Error: fmt.Sprintf("bad run id %q", a.Run)})
+		return
+	}
+	s.mu.Lock()
+	r := s.current
+	s.mu.Unlock()
+	if r != nil && r.id == a.Run {
+		s.follow(r.log, a.From)
+		return
+	}
+	events, err := readEvents(s.Dir, a.Run)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.fail(wire.Failed{Kind: wire.NoRun, Error: "the device knows nothing of run " + a.Run})
+		return
+	case err != nil:
+		s.fail(wire.Failed{Error: err.Error(), Hint: remedy(err)})
+		return
+	case over(events):
+		s.tell(events, a.From)
+		return
+	}
+	live, stopped := holder(s.Dir)
+	switch {
+	case live != nil && !stopped && live.Run == a.Run && s.Detach != nil:
+		s.relay(ctx, *a, false)
+		return
+	case live != nil && !stopped && live.Run == a.Run: // in another session's process, which nobody can join
+		s.tell(events, a.From)
+		s.fail(wire.Failed{Kind: wire.Locked, Error: "the run is under way in another session", Holder: live})
+		return
+	case live != nil && live.Run != a.Run:
+		s.tell(events, a.From)
+		s.fail(wire.Failed{Kind: wire.Locked, Error: "another run is under way on this device", Holder: live})
+		return
+	case !a.Resume && !a.Close:
+		s.tell(events, a.From)
+		s.fail(wire.Failed{Kind: wire.Stopped, Error: "the run stopped half-way"})
+		return
+	}
+	me := wire.Holder{Run: a.Run}
+	if live != nil {
+		me = *live
+	}
+	l, other, err := acquire(s.Dir, me)
+	if err != nil {
+		s.fail(wire.Failed{Kind: wire.Locked, Error: "lock the device: " + err.Error(), Holder: other})
+		return
+	}
+	switch {
+	case a.Close:
+		err := closeRun(s.Options, a.Run, "it stopped half-way and was not taken up again")
+		l.release()
+		if events, readErr := readEvents(s.Dir, a.Run); err == nil && readErr == nil {
+			s.tell(events, a.From)
+			return
+		}
+		s.fail(wire.Failed{Error: errors.Join(errors.New("end the run"), err).Error(), Hint: remedy(err)})
+	case s.Detach == nil:
+		s.carry(ctx, a.Run, l, a.Key, a.From, work)
+	default:
+		l.leave()
+		s.relay(ctx, *a, true)
+	}
+}
+
+func readEvents(dir, run string) ([]wire.Event, error) {
+	st, err := readState(dir, run)
+	if err != nil {
+		return nil, err
+	}
+	return st.events, nil
+}
+
+// readState reads a run's journal without changing it.
+func readState(dir, run string) (*state, error) {
+	r := journal.NewReader(disk.OS, journalFile(dir, run))
+	defer r.Close()
+	records, err := r.Next()
+	if err != nil {
+		return nil, err
+	}
+	return load(records)
+}
+
+// executorOf is the program that carries a run out: the one that began it, if it is still there.
+func executorOf(o Options, run string) (string, error) {
+	if st, err := readState(o.Dir, run); err == nil && st.Executor != "" {
+		if fi, err := os.Stat(st.Executor); err == nil && fi.Mode().IsRegular() {
+			return st.Executor, nil
+		}
+	}
+	return os.Executable()
+}
+
+func over(events []wire.Event) bool {
+	return len(events) > 0 && events[len(events)-1].Type == wire.Finished
+}
+
+// tell sends events, from number n on, and what ends a run for its controller.
+func (s *session) tell(events []wire.Event, n int) {
+	var ms []wire.Message
+	for i := range events {
+		if e := &events[i]; e.N >= n {
+			if e.Refused != nil {
+				ms = append(ms, wire.Message{Failed: e.Refused})
+				continue
+			}
+			ms = append(ms, wire.Message{Event: e})
+		}
+	}
+	for len(ms) > 0 {
+		k := min(len(ms), 100)
+		s.say(ms[:k]...)
+		ms = ms[k:]
+	}
+}
+
+func (s *session) follow(log *eventLog, from int) {
+	for n := from; ; {
+		events, over, more := log.from(n)
+		s.tell(events, n)
+		n += len(events)
+		if over {
+			return
+		}
+		<-more
+	}
+}
+
+// relay joins the controller with a runner in another process, and starts one where none is. One that dies is started
+// again, as long as it gets on.
+func (s *session) relay(ctx context.Context, a wire.Attach, fresh bool) {
+	for tries := 0; ; {
+		if fresh {
+			if err := s.Detach(ctx, a.Run); err != nil {
+				s.fail(wire.Failed{Error: "start the run: " + err.Error(), Hint: remedy(err)})
+				return
+			}
+		}
+		from := a.From
+		last := s.join(ctx, &a, fresh)
+		if over, ok := s.catchUp(&a, &last); over || !ok {
+			return
+		}
+		if last.Type == wire.Rebooting {
+			return // the machine goes down: whoever comes back follows on
+		}
+		if a.From == from {
+			tries++
+		} else {
+			tries = 0
+		}
+		if h, stopped := holder(s.Dir); h != nil && !stopped && h.Run != a.Run {
+			s.fail(wire.Failed{Kind: wire.Locked, Error: "another run is under way on this device", Holder: h})
+			return
+		}
+		if tries == restarts || last.Type == wire.Waiting {
+			f := wire.Failed{Kind: wire.Stopped, Error: "the run stopped half-way", Hint: "`fitout attach " + a.Run + "` goes on with it"}
+			if last.Type == wire.Waiting {
+				f.Error = "the run waits " + last.Text
+			}
+			s.fail(f)
+			return
+		}
+		fresh = true
+	}
+}
+
+// join relays until the runner hangs up, and moves a.From on. It returns the last event that was seen.
+func (s *session) join(ctx context.Context, a *wire.Attach, fresh bool) (last wire.Event) {
+	c, err := dialRunner(ctx, s.Dir, a.Run, fresh)
+	if err != nil {
+		return last
+	}
+	defer c.Close()
+	conn := wire.NewConn(c, c)
+	if conn.Send(wire.Message{Attach: a}) != nil {
+		return last
+	}
+	s.mu.Lock()
+	s.remote = conn
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.remote = nil
+		s.mu.Unlock()
+	}()
+	for {
+		m, err := conn.Receive()
+		if err != nil {
+			return last
+		}
+		switch {
+		case m.Event != nil:
+			last, a.From = *m.Event, m.Event.N+1
+			s.tell([]wire.Event{last}, 0)
+		case m.Failed != nil:
+			s.say(m)
+		}
+		if last.Type == wire.Finished {
+			return last
+		}
+	}
+}
+
+// catchUp tells what the journal has beyond what the runner said. It is over when the run has ended; ok is false when that
+// can't be known.
+func (s *session) catchUp(a *wire.Attach, last *wire.Event) (ended, ok bool) {
+	if last.Type == wire.Finished {
+		return true, true
+	}
+	events, err := readEvents(s.Dir, a.Run)
+	if err != nil {
+		s.fail(wire.Failed{Kind: wire.NoRun, Error: "read the run's journal: " + err.Error(), Hint: remedy(err)})
+		return false, false
+	}
+	s.tell(events, a.From)
+	if n := len(events); n > 0 {
+		*last, a.From = events[n-1], max(a.From, n+1)
+	}
+	return over(events), true
+}
+
+func (s *session) cancel(m wire.Message) {
+	s.mu.Lock()
+	r, remote := s.current, s.remote
+	s.mu.Unlock()
+	switch {
+	case r != nil:
+		r.cancel(m.Cancel.Now)
+	case remote != nil:
+		remote.Send(m)
+	}
+}
+
+// confirm passes on that the device was reached in a new way: to this session's runner, or to the one that asked.
+func (s *session) confirm(m wire.Message) {
+	s.mu.Lock()
+	r, remote := s.current, s.remote
+	s.mu.Unlock()
+	switch {
+	case r != nil && r.id == m.Confirm.Run:
+		r.run.confirmed <- m.Confirm.N
+	case remote != nil:
+		remote.Send(m)
+	case validRun(m.Confirm.Run):
+		c, err := dialRunner(context.Background(), s.Dir, m.Confirm.Run, false)
+		if err != nil {
+			s.fail(wire.Failed{Error: "confirm: " + strings.TrimSpace(err.Error())})
+			return
+		}
+		defer c.Close()
+		wire.NewConn(c, c).Send(m)
+	}
+}

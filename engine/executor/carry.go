@@ -1,0 +1,207 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+)
+
+// Carry carries out the run of which the device has the journal, in a process of its own. It returns at the run's end, when
+// the machine restarts for it, or when stop tells it to leave the rest for another time. At boot nobody who has the key
+// is expected; otherwise the session that started the process comes at once.
+func Carry(ctx context.Context, o Options, id string, atBoot bool, stop <-chan struct{}) error {
+	o = o.complete()
+	if !validRun(id) {
+		return fmt.Errorf("bad run id %q", id)
+	}
+	st, err := readState(o.Dir, id)
+	if err != nil {
+		return err
+	}
+	me := st.Document.Holder
+	me.Run = id
+	l, err := await(o.Dir, me)
+	if err != nil {
+		return err
+	}
+	if l.stopped != nil && l.stopped.Run != id { // somebody else's turn has come and gone
+		return errors.Join(fmt.Errorf("run %s has given way to run %s", id, l.stopped.Run), l.putBack())
+	}
+	r, err := openRunner(ctx, o, id, l, newContents(filepath.Join(o.Dir, "store")))
+	if err != nil {
+		l.leave()
+		return err
+	}
+	if atBoot && r.interrupted() && st.Document.Settings.AfterPowerCut == "wait" {
+		r.log.add(wire.Event{Type: wire.Waiting, Text: "for the controller: the machine was restarted in the middle of the run"})
+		r.log.leave()
+		r.log.wait()
+		l.leave()
+		return nil
+	}
+	wait := starting
+	if atBoot {
+		wait = 0
+	}
+	done, err := r.listen()
+	if err != nil {
+		r.log.leave()
+		r.log.wait()
+		l.leave()
+		return err
+	}
+	defer done()
+	go func() {
+		select {
+		case <-stop:
+			r.run.suspend()
+		case <-r.ctx.Done():
+		}
+	}()
+	r.carry(wait)
+	return nil
+}
+
+// await takes the lock, for which its last owner may need a moment.
+func await(dir string, me wire.Holder) (*lock, error) {
+	for deadline := time.Now().Add(starting); ; time.Sleep(20 * time.Millisecond) {
+		l, other, err := acquire(dir, me)
+		switch {
+		case err == nil:
+			return l, nil
+		case !errors.Is(err, errHeld) || time.Now().After(deadline):
+			return nil, err
+		case other != nil && other.Run != me.Run:
+			return nil, fmt.Errorf("run %s is under way", other.Run)
+		}
+	}
+}
+
+// interrupted says whether the machine was restarted without the run having asked for it.
+func (r *runner) interrupted() bool {
+	if n := len(r.st.restarts); n > 0 && r.st.restarts[n-1].Now {
+		return false
+	}
+	return r.st.Boot != bootID()
+}
+
+// listen lets sessions join. done ends it, once those who follow have heard all.
+func (r *runner) listen() (done func(), err error) {
+	l, err := listenRunner(r.Dir, r.id)
+	if err != nil {
+		return nil, err
+	}
+	var followers sync.WaitGroup
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			followers.Go(func() { r.serve(c) })
+		}
+	}()
+	return func() {
+		l.Close()
+		late := time.AfterFunc(5*time.Second, func() { os.Exit(0) }) // a follower that reads nothing keeps nobody
+		followers.Wait()
+		late.Stop()
+	}, nil
+}
+
+// serve speaks with a session that has joined.
+func (r *runner) serve(c net.Conn) {
+	conn := wire.NewConn(c, c)
+	var following sync.WaitGroup
+	defer c.Close()
+	defer following.Wait()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			m, err := conn.Receive()
+			if err != nil {
+				return
+			}
+			switch {
+			case m.Attach != nil:
+				if len(m.Attach.Key) > 0 {
+					if err := r.unlock(m.Attach.Key); err != nil {
+						conn.Send(wire.Message{Failed: &wire.Failed{Error: err.Error()}})
+					}
+				}
+				from := m.Attach.From
+				following.Go(func() { r.followTo(conn, from, gone) })
+			case m.Cancel != nil:
+				r.cancel(m.Cancel.Now)
+			case m.Confirm != nil:
+				select {
+				case r.run.confirmed <- m.Confirm.N:
+				default:
+				}
+			}
+		}
+	}()
+	select {
+	case <-gone:
+	case <-r.log.ended:
+	}
+}
+
+func (r *runner) followTo(conn *wire.Conn, from int, gone <-chan struct{}) {
+	for n := from; ; {
+		events, over, more := r.log.from(n)
+		var ms []wire.Message
+		for i := range events {
+			ms = append(ms, wire.Message{Event: &events[i]})
+		}
+		n += len(events)
+		if len(ms) > 0 && conn.Send(ms...) != nil || over {
+			return
+		}
+		select {
+		case <-more:
+		case <-gone:
+			return
+		}
+	}
+}
+
+// dialRunner joins a runner. One that was just started gets the time to open its door.
+func dialRunner(ctx context.Context, dir, run string, patient bool) (net.Conn, error) {
+	path, done := socketPath(dir, run)
+	defer done()
+	deadline := time.Now().Add(starting)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "unix", path)
+		if err == nil || !patient || time.Now().After(deadline) || ctx.Err() != nil {
+			return c, err
+		}
+		if st, err := readState(dir, run); err == nil && over(st.events) { // it was quicker than we
+			return nil, errors.New("the run has ended")
+		}
+		time.Sleep(wait)
+	}
+}
+
+func listenRunner(dir, run string) (net.Listener, error) {
+	path, done := socketPath(dir, run)
+	defer done()
+	os.Remove(filepath.Join(runDir(dir, run), "socket"))
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("let sessions join run %s: %w", run, err)
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // tidy removes it; its path may have been an open folder's
+	}
+	return l, os.Chmod(filepath.Join(runDir(dir, run), "socket"), 0o600)
+}

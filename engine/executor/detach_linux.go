@@ -1,0 +1,168 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/godbus/dbus/v5"
+)
+
+// socketPath is where a runner listens. A socket's path may have no more than 107 bytes: a longer one goes over the folder's
+// descriptor.
+func socketPath(dir, run string) (path string, done func()) {
+	path = filepath.Join(runDir(dir, run), "socket")
+	if len(path) < 100 {
+		return path, func() {}
+	}
+	f, err := os.Open(runDir(dir, run))
+	if err != nil {
+		return path, func() {}
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/socket", f.Fd()), func() { f.Close() }
+}
+
+func runnerArgs(exe string, o Options, run string) []string {
+	return []string{exe, "-dir", o.Dir, "-root", o.Root, "-run", run}
+}
+
+// Detach starts a runner that outlives the session: a transient unit of systemd where there is one and we may, a process in a
+// session of its own elsewhere.
+func Detach(ctx context.Context, o Options, run string) error {
+	exe, err := executorOf(o, run)
+	if err != nil {
+		return err
+	}
+	h := host.New(o.Root)
+	if os.Geteuid() == 0 && h.Living() {
+		if err := startUnit(ctx, h, "fitout-run-"+run+".service", runnerArgs(exe, o, run)); err == nil {
+			return nil
+		}
+	}
+	return spawnRunner(runnerArgs(exe, o, run))
+}
+
+func startUnit(ctx context.Context, h *host.Host, name string, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	c, err := h.Systemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	type execStart struct {
+		Path   string
+		Args   []string
+		Ignore bool
+	}
+	properties := []struct {
+		Name  string
+		Value dbus.Variant
+	}{
+		{"Description", dbus.MakeVariant("fitout: a run that was begun from elsewhere")},
+		{"ExecStart", dbus.MakeVariant([]execStart{{args[0], args, false}})},
+		{"KillMode", dbus.MakeVariant("mixed")}, // what it runs gets to its end
+		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
+	}
+	var job dbus.ObjectPath
+	return c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
+		"org.freedesktop.systemd1.Manager.StartTransientUnit", 0, name, "fail", properties, []struct {
+			Name       string
+			Properties []struct {
+				Name  string
+				Value dbus.Variant
+			}
+		}{}).Store(&job)
+}
+
+// unit starts a run again after the machine has: a unit file with a link to it, both gone when the run is.
+type unit struct{}
+
+var bootUnit unit
+
+const unitDir = "/etc/systemd/system"
+
+func unitName(run string) string { return "fitout-boot-" + run + ".service" }
+
+// install puts the unit there, and says whether anything will start the run again.
+func (unit) install(o Options, run string) bool {
+	if o.Root != "/" || os.Geteuid() != 0 || !o.Detached {
+		return false
+	}
+	if _, err := os.Lstat("/run/systemd/system"); err != nil {
+		return false
+	}
+	exe, err := executorOf(o, run)
+	if err != nil {
+		return false
+	}
+	var args []string
+	for _, a := range runnerArgs(exe, o, run) {
+		args = append(args, strings.ReplaceAll(strconv.Quote(a), "%", "%%"))
+	}
+	text := fmt.Sprintf(`# Made by fitout, and removed when the run has ended.
+[Unit]
+Description=fitout: go on with run %s
+ConditionPathExists=%s
+After=network.target network-online.target
+
+[Service]
+ExecStart=%s -boot
+KillMode=mixed
+
+[Install]
+WantedBy=multi-user.target
+`, run, journalFile(o.Dir, run), strings.Join(args, " "))
+	file := filepath.Join(unitDir, unitName(run))
+	if old, err := os.ReadFile(file); err == nil && string(old) == text {
+		return true
+	}
+	wants := filepath.Join(unitDir, "multi-user.target.wants")
+	if os.MkdirAll(wants, 0o755) != nil {
+		return false
+	}
+	h := host.New("/")
+	if h.WriteFile(file, text, host.Attr{}) != nil {
+		return false
+	}
+	link := filepath.Join(wants, unitName(run))
+	os.Remove(link)
+	if os.Symlink(file, link) != nil {
+		return false
+	}
+	if d, err := os.Open(wants); err == nil {
+		d.Sync()
+		d.Close()
+	}
+	return true
+}
+
+func (unit) remove(o Options, run string) {
+	if o.Root == "/" && os.Geteuid() == 0 {
+		os.Remove(filepath.Join(unitDir, "multi-user.target.wants", unitName(run)))
+		os.Remove(filepath.Join(unitDir, unitName(run)))
+	}
+}
+
+// sweep removes the units of runs that are no more: somebody has removed the executor's folder.
+func (u unit) sweep(o Options) {
+	if o.Root != "/" || os.Geteuid() != 0 {
+		return
+	}
+	entries, err := fs.Glob(os.DirFS(unitDir), unitName("*"))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		run := strings.TrimSuffix(strings.TrimPrefix(e, "fitout-boot-"), ".service")
+		if st, err := readState(o.Dir, run); err != nil || st.ended {
+			u.remove(o, run)
+		}
+	}
+}
