@@ -222,7 +222,9 @@ func fillInodes(ctx context.Context, s *station, _ *controller, f fault) error {
 
 // lockDpkg does as another package manager would.
 func lockDpkg(ctx context.Context, s *station, _ *controller, f fault) error {
-	script := `perl -e 'use Fcntl; my @l = map { open(my $f, ">>", "/var/lib/dpkg/$_") or die; fcntl($f, F_SETLKW, pack("s s l! l! i", F_WRLCK, 0, 0, 0, 0)) or die; $f } "lock-frontend", "lock"; select(undef, undef, undef, %.3f)'`
+	script := `exec perl -e 'use Fcntl; my @held; for my $n ("lock-frontend", "lock") {
+		my $how = pack("s s l! l! i", F_WRLCK, 0, 0, 0, 0); open(my $f, ">>", "/var/lib/dpkg/$n") or die $!; fcntl($f, F_SETLKW, $how) or die $!; push @held, $f }
+		select(undef, undef, undef, %.3f)'`
 	_, err := s.m.Exec(ctx, fmt.Sprintf(script, f.hold.Seconds()))
 	return err
 }

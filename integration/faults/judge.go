@@ -113,7 +113,7 @@ func (e *evidence) repetitions(found func(promise, format string, args ...any)) 
 	for i, run := range e.runs {
 		var next time.Time
 		if i+1 < len(e.runs) {
-			next = e.runs[i+1].first()
+			next = e.runs[i+1].Started
 		}
 		for _, event := range run.resolved("changed") {
 			name, isCommand := strings.CutPrefix(event.Address, "commands/")
@@ -145,14 +145,4 @@ func (r *record) resolved(statuses ...string) (out []event) {
 		}
 	}
 	return out
-}
-
-// first is when the run's first event happened, or zero.
-func (r *record) first() time.Time {
-	for _, d := range r.Devices {
-		for _, e := range d.Events {
-			return e.Time
-		}
-	}
-	return time.Time{}
 }

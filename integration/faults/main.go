@@ -28,6 +28,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -47,9 +48,10 @@ func main() {
 	cuts := flag.Int("powercuts", 0, "instead: cut the power of a virtual machine this often")
 	fitout := flag.String("fitout", "", "a release to use; otherwise one is made of the source")
 	dir := flag.String("keep", filepath.Join(os.TempDir(), "fitout-faults"), "folder for what is known of failures")
+	all := flag.Bool("all", false, "keep what is known of all rounds")
 	flag.Parse()
 
-	st := &storm{seed: *seed, machines: *machines, kind: lab.Debian, fitout: *fitout, dir: *dir, log: os.Stderr, kinds: kinds}
+	st := &storm{seed: *seed, machines: *machines, kind: lab.Debian, fitout: *fitout, dir: *dir, all: *all, log: os.Stderr, kinds: kinds}
 	st.repeat = fmt.Sprintf("go run ./integration/faults -seed %d", *seed)
 	if *among != "" {
 		st.kinds = matching(*among)
@@ -71,7 +73,11 @@ func main() {
 		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := st.run(ctx)
+	l, err := lab.Open(ctx, lab.Options{Log: os.Stderr})
+	if err == nil {
+		st.lab = l
+		err = errors.Join(st.run(ctx), l.Close())
+	}
 	stop()
 	fmt.Printf("%s\nseed %d, %d rounds on %d machines, %d failures\n", st.table(), *seed, len(st.done), *machines, len(st.failures()))
 	if err != nil {

@@ -97,8 +97,8 @@ func newSite(release int) *site {
 	add("packages/storm-extra", pick(`{name: storm-extra}`, `{name: storm-extra, state: purged}`), installed("storm-extra"), pick("installed install 1.0", "none"), "")
 
 	add("groups/storm-a", `{name: storm-a}`, "getent group storm-a | cut -d: -f1", "storm-a", "groupdel storm-a")
-	gid := pick("4100", "4101")
-	add("groups/storm-b", fmt.Sprintf("{name: storm-b, gid: %s}", gid), "getent group storm-b | cut -d: -f3", gid, "groupmod -g 4109 storm-b")
+	gid := pick("700", "701")
+	add("groups/storm-b", fmt.Sprintf("{name: storm-b, gid: %s}", gid), "getent group storm-b | cut -d: -f3", gid, "groupmod -g 709 storm-b")
 	add("groups/storm-old", pick(`{name: storm-old, state: absent}`, `{name: storm-old}`), "getent group storm-old | cut -d: -f1", pick("", "storm-old"), "")
 
 	groups := pick("storm-a", "storm-b")
@@ -142,9 +142,9 @@ func newSite(release int) *site {
 	add("files//etc/storm/optional", pick(`{path: /etc/storm/optional, state: absent}`, `{path: /etc/storm/optional, content: there}`), "cat /etc/storm/optional 2>/dev/null", pick("", "there"), "")
 
 	list := "/etc/storm/hosts"
-	add("lines/"+list+"/one", fmt.Sprintf(`{path: %s, id: one, line: "one %s", match: "^one "}`, list, v), "grep '^one ' "+list, "one "+v, "sed -i '/^one /d' "+list)
-	add("lines/"+list+"/always", fmt.Sprintf(`{path: %s, id: always, line: always}`, list), "grep -c ^always "+list, "1", "echo else >"+list)
-	add("lines/"+list+"/gone", fmt.Sprintf(`{path: %s, id: gone, line: gone%s}`, list, pick(", state: absent", "")), "grep -c ^gone "+list, pick("0", "1"), "")
+	add("lines/"+list+"/one", fmt.Sprintf(`{path: %s, id: one, line: "one %s", match: "^one "}`, list, v), "grep -s '^one ' "+list, "one "+v, "sed -i '/^one /d' "+list)
+	add("lines/"+list+"/always", fmt.Sprintf(`{path: %s, id: always, line: always}`, list), "cat "+list+" 2>/dev/null | grep -c ^always", "1", "echo else >"+list)
+	add("lines/"+list+"/gone", fmt.Sprintf(`{path: %s, id: gone, line: gone%s}`, list, pick(", state: absent", "")), "cat "+list+" 2>/dev/null | grep -c ^gone", pick("0", "1"), "")
 
 	link := func(path, target string) {
 		add("links/"+path, fmt.Sprintf("{path: %s, target: %s}", path, target), "readlink "+path, target, "ln -sfn /nowhere "+path)
@@ -161,7 +161,7 @@ func newSite(release int) *site {
 	command := func(name, script, rest, probe, want, damage string) {
 		add("commands/"+name, fmt.Sprintf("{name: %s, run: [sh, -c, %q]%s}", name, script, rest), probe, want, damage)
 	}
-	command("setup", counted("setup", "touch /var/lib/storm/setup."+v), ", creates: /var/lib/storm/setup."+v, "ls /var/lib/storm/setup."+v+" 2>/dev/null", "/var/lib/storm/setup."+v, "rm -f /var/lib/storm/setup."+v)
+	command("setup", counted("setup", "touch /var/lib/storm/setup."+v), ", creates: /var/lib/storm/setup."+v, "ls /var/lib/storm/setup."+v+"", "/var/lib/storm/setup."+v, "rm -f /var/lib/storm/setup."+v)
 	command("level", counted("level", "echo "+v+" >/var/lib/storm/level"), ", unless: [grep, -qx, "+v+", /var/lib/storm/level]", "cat /var/lib/storm/level 2>/dev/null", v, "rm -f /var/lib/storm/level")
 	secret := "printf %s $TOKEN | sha256sum >/var/lib/storm/secret." + v
 	command("secretly", counted("secretly", secret), ", creates: /var/lib/storm/secret."+v+`, environment: {TOKEN: "${secrets.token}"}`, "cut -d' ' -f1 /var/lib/storm/secret."+v+" 2>/dev/null", digest(token), "")
@@ -199,7 +199,7 @@ func (s *site) probe() string {
 	var b strings.Builder
 	for i, r := range s.resources {
 		if r.probe != "" {
-			fmt.Fprintf(&b, "printf '%d\\t%%s\\n' \"$( ( %s ) 2>&1 | tr '\\n' ' ')\"\n", i, r.probe)
+			fmt.Fprintf(&b, "printf '%d\\t%%s\\n' \"$( ( %s ) 2>/dev/null | tr '\\n' ' ')\"\n", i, r.probe)
 		}
 	}
 	return b.String()

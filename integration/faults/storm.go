@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -22,11 +23,13 @@ import (
 type storm struct {
 	seed     uint64
 	rounds   []int
+	lab      *lab.Lab
 	machines int
 	kind     lab.Kind
 	kinds    []kind
 	fitout   string // the command; "" builds it
 	dir      string // what is kept of failures
+	all      bool   // what is known of the other rounds is kept, too
 	repeat   string // the command line that repeats a round, without its number
 	log      io.Writer
 
@@ -47,12 +50,7 @@ func (st *storm) run(ctx context.Context) error {
 			return err
 		}
 	}
-	l, err := lab.Open(ctx, lab.Options{Log: st.log})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	repo, err := l.OpenAptRepo(lab.Main)
+	repo, err := st.lab.OpenAptRepo(lab.Main)
 	if err != nil {
 		return err
 	}
@@ -68,11 +66,15 @@ func (st *storm) run(ctx context.Context) error {
 	if st.kind == lab.QEMU {
 		size = 2 << 30
 	}
-	machines, err := l.Boot(ctx, min(st.machines, len(st.rounds)), st.kind, lab.Disk(size))
+	machines, err := st.lab.Boot(ctx, min(st.machines, len(st.rounds)), st.kind, lab.Disk(size))
 	if err != nil {
 		return err
 	}
-	attaches := exec.CommandContext(ctx, st.fitout, "attach", "--help").Run() == nil
+	help, err := exec.CommandContext(ctx, st.fitout, "--help").Output()
+	if err != nil {
+		return err
+	}
+	attaches := strings.Contains(string(help), "\n  attach ")
 
 	next := make(chan int)
 	go func() {
@@ -121,11 +123,14 @@ func (st *storm) finish(ctx context.Context, s *station, r *round) error {
 	st.done = append(st.done, r)
 	count := len(st.done)
 	st.mu.Unlock()
+	dir := filepath.Join(st.dir, fmt.Sprintf("seed-%d-round-%d", st.seed, r.n))
 	if r.err == nil && len(r.breaches) == 0 {
-		fmt.Fprintf(st.log, "%d/%d: round %d: %s: %.1f s\n", count, len(st.rounds), r.n, r, r.took.Seconds())
+		fmt.Fprintf(st.log, "%d/%d: round %d: %s: %d runs, %.1f s\n", count, len(st.rounds), r.n, r, len(r.results), r.took.Seconds())
+		if st.all {
+			return r.keep(ctx, s, dir)
+		}
 		return nil
 	}
-	dir := filepath.Join(st.dir, fmt.Sprintf("seed-%d-round-%d", st.seed, r.n))
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d/%d: round %d: %s\n", count, len(st.rounds), r.n, r)
 	for _, br := range r.breaches {
@@ -162,7 +167,7 @@ func build(ctx context.Context, out string) error {
 	if err != nil {
 		return fmt.Errorf("find the source: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "run", "./engine/executor/bundle/make", "-release", out)
+	cmd := exec.CommandContext(ctx, "go", "run", "./engine/executor/bundle/make", "-for", "linux/"+runtime.GOARCH, "-release", out)
 	cmd.Dir = strings.TrimSpace(string(module))
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build fitout: %w\n%s", err, said)
@@ -218,7 +223,9 @@ func (st *storm) table() string {
 		fmt.Fprintf(&b, " %d | %d | %.1f | %.1f |\n", w.held, w.unknown, median.Seconds(), most.Seconds())
 	}
 	for _, k := range st.kinds {
-		print(k.name, rows[k.name])
+		if w := rows[k.name]; w.faults > 0 {
+			print(k.name, w)
+		}
 	}
 	print("**all**", total)
 	return b.String()

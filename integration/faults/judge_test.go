@@ -1,0 +1,100 @@
+//go:build linux
+
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// honest is the evidence of a round that kept all promises: from an earlier release, with a run that was interrupted.
+func honest() *evidence {
+	old, to := newSite(1), newSite(2)
+	e := &evidence{site: to, before: map[string]string{}, after: map[string]string{}, recovered: true, begins: map[string][]time.Time{}, read: map[string]string{
+		"app": digest("release r2\n"), "reload": digest("release r2\n"),
+	}}
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	runs := []*record{{ID: "one", Started: at}, {ID: "two", Started: at.Add(time.Hour)}}
+	for i := range runs {
+		runs[i].Devices = append(runs[i].Devices, struct {
+			Status string
+			Events []event
+		}{})
+	}
+	for i, r := range to.resources {
+		e.before[r.address], e.after[r.address] = old.resources[i].want, r.want
+		if r.want != old.resources[i].want {
+			run := runs[i%2]
+			events := &run.Devices[0].Events
+			*events = append(*events, event{Time: run.Started.Add(time.Duration(i) * time.Second), Type: "resource", Address: r.address, Status: "changed"})
+			e.told = append(e.told, r.address)
+		}
+	}
+	for _, run := range runs { // it has no guard: each run does it once
+		events := &run.Devices[0].Events
+		*events = append(*events, event{Time: run.Started.Add(2 * time.Minute), Type: "resource", Address: "commands/always", Status: "changed"})
+		e.begins["always"] = append(e.begins["always"], run.Started.Add(time.Minute))
+	}
+	e.runs = runs
+	return e
+}
+
+func TestJudge(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*evidence)
+		want   []string
+	}{
+		"nothing":                       {func(e *evidence) {}, nil},
+		"a file is otherwise":           {func(e *evidence) { e.after["files//etc/storm/token"] = "regular file" }, []string{notConverged}},
+		"a user is missing":             {func(e *evidence) { delete(e.after, "users/storm1") }, []string{notConverged}},
+		"the last run failed":           {func(e *evidence) { e.recovered = false }, []string{notConverged}},
+		"a run is forgotten":            {func(e *evidence) { e.runs, e.told = e.runs[1:], nil }, []string{lost}},
+		"and nothing can be known":      {func(e *evidence) { e.runs, e.forgot = e.runs[1:], true }, nil},
+		"an event was told and is gone": {func(e *evidence) { e.told = append(e.told, "links//usr/local/bin/storm-link") }, []string{lost}},
+		"a command ran once more": {func(e *evidence) {
+			e.begins["always"] = append(e.begins["always"], e.runs[0].Started.Add(3*time.Minute))
+		}, []string{repeated}},
+		"a change was made once more": {func(e *evidence) {
+			e.runs[1].Devices[0].Events = append(e.runs[1].Devices[0].Events, e.runs[0].Devices[0].Events[0])
+		}, []string{repeated}},
+		"a service was not told":  {func(e *evidence) { e.read["reload"] = digest("release r1\n") }, []string{unnotified}},
+		"a service said nothing":  {func(e *evidence) { delete(e.read, "app") }, []string{unnotified}},
+		"a lock is still there":   {func(e *evidence) { e.left = []string{"lock held"} }, []string{leftBehind}},
+		"a resource that failed ": {func(e *evidence) { e.runs[0].Devices[0].Events[0].Status = "failed"; e.told = nil }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := honest()
+			c.change(e)
+			kinds := map[string]bool{}
+			for _, b := range judge(e) {
+				kinds[b.promise] = true
+			}
+			want := map[string]bool{}
+			for _, w := range c.want {
+				want[w] = true
+			}
+			if d := cmp.Diff(want, kinds); d != "" {
+				t.Errorf("broken promises (-want +got):\n%s%v", d, judge(e))
+			}
+		})
+	}
+}
+
+// A round is the same each time it is drawn, and all kinds take turns.
+func TestDraw(t *testing.T) {
+	seen := map[string]int{}
+	for n := range 3 * len(kinds) {
+		a, b := draw(7, n, kinds), draw(7, n, kinds)
+		if a.String() != b.String() || a.seed.Uint64() != b.seed.Uint64() {
+			t.Errorf("round %d: %s, then %s", n, a, b)
+		}
+		seen[a.faults[0].kind]++
+	}
+	for _, k := range kinds {
+		if seen[k.name] != 3 {
+			t.Errorf("%s comes first in %d rounds of %d, not in 3", k.name, seen[k.name], 3*len(kinds))
+		}
+	}
+}
