@@ -133,18 +133,6 @@ func TestRefs(t *testing.T) {
 	}
 }
 
-func FuzzInstall(f *testing.F) {
-	f.Add("[Install]\nWantedBy=a.target \\\n b.target\nAlias=x.service\nDefaultInstance=%i\n", "a@b.service")
-	f.Fuzz(func(t *testing.T, text, name string) {
-		var in install
-		in.parse(text)
-		for _, w := range in.wantedBy {
-			specifiers(w, name)
-		}
-		unitFile{name: name, install: in}.links()
-	})
-}
-
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {

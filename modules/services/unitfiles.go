@@ -164,8 +164,22 @@ func readInstall(h *host.Host, file, name string) (install, error) {
 		for i, s := range *list {
 			(*list)[i] = specifiers(s, name)
 		}
+		*list = slices.DeleteFunc(*list, func(s string) bool { return !isUnit(s) && (list != &in.alias || !isLink(s)) })
 	}
 	return in, nil
+}
+
+// isUnit says whether a name is a whole one, its kind included. Others would lead a link out of the folders of units;
+// systemd ignores them.
+func isUnit(name string) bool {
+	return name != "" && isUnitName(name) && unitName(name) == name
+}
+
+// isLink says whether an alias is a link in a unit's folder: getty.target.wants/getty@tty1.service.
+func isLink(alias string) bool {
+	dir, name, _ := strings.Cut(alias, "/")
+	kind := path.Ext(dir)
+	return isUnit(name) && isUnit(strings.TrimSuffix(dir, kind)) && (kind == ".wants" || kind == ".requires" || kind == ".upholds")
 }
 
 func (in *install) parse(text string) {
@@ -197,7 +211,9 @@ func (in *install) parse(text string) {
 		case "Also":
 			list = &in.also
 		case "DefaultInstance":
-			in.defaultInstance = value
+			if isUnitName("x@" + value) {
+				in.defaultInstance = value
+			}
 			continue
 		default:
 			continue
@@ -293,7 +309,7 @@ func (u unitFile) linksIn(h *host.Host, dir string) (found []string, aliased boo
 		return nil, false // findUnit has told
 	}
 	for _, l := range all.links[dir] {
-		if slices.Contains(names, path.Base(l)) {
+		if slices.Contains(names, path.Base(l)) || slices.Contains(u.alias, strings.TrimPrefix(l, dir+"/")) {
 			found = append(found, l)
 		}
 	}
