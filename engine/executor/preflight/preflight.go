@@ -108,9 +108,7 @@ func (d device) check(ctx context.Context, o Options) []wire.Finding {
 // time synchronisation is what puts a laptop with an empty clock battery right: so it is never fatal. What stays wrong
 // silently is the day that shadow(5) records for a password; that is said.
 func clock(controller, device time.Time) []wire.Finding {
-	// Round drops the monotonic reading: it goes on where a clock was set, and stops where a machine sleeps.
-	off := device.Round(0).Sub(controller.Round(0))
-	how := "ahead of"
+	off, how := device.Sub(controller), "ahead of"
 	if off < 0 {
 		off, how = -off, "behind"
 	}

@@ -43,18 +43,6 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// A clock that was set while this process runs counts as it is now, not as it would have gone on.
-func TestClockThatWasSet(t *testing.T) {
-	now := time.Now() // with a monotonic reading
-	set := time.Unix(0, now.Add(time.Hour).UnixNano())
-	if found := clock(set, now); len(found) != 1 {
-		t.Errorf("%v", found)
-	}
-	if found := clock(now, now.Add(time.Hour)); len(found) != 1 {
-		t.Errorf("%v", found)
-	}
-}
-
 func TestClockIsComparedWhereItIsTheDevices(t *testing.T) {
 	h := host.New(t.TempDir())
 	wrong := Options{Now: time.Now().AddDate(0, 0, 2)}
