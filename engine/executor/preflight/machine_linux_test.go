@@ -187,6 +187,7 @@ func (m machine) managed() {
 	m.run("systemctl disable -q puppet ansible-pull.timer; systemctl mask -q --runtime puppet")
 	m.expect("disabled", Options{})
 	m.run("cp /bin/sleep /usr/local/bin/puppet; mkdir -p /run/puppet; setsid /usr/local/bin/puppet infinity </dev/null >/dev/null 2>&1 & echo $! >/run/puppet/agent.pid")
+	m.until("pgrep -x puppet >/dev/null") // its shell has become it
 	m.expect("by hand", Options{}, "managed: Puppet manages this machine, too: process ")
 	m.run("kill $(cat /run/puppet/agent.pid)")
 	m.until("! pgrep -x puppet >/dev/null")

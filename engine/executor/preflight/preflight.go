@@ -110,13 +110,13 @@ func (d device) check(ctx context.Context, o Options) []wire.Finding {
 func clock(controller, device time.Time) []wire.Finding {
 	off, how := device.Sub(controller), "ahead of"
 	if off < 0 {
-		off, how = -off, "behind"
+		off, how = off.Abs(), "behind"
 	}
 	if off <= 5*time.Minute {
 		return nil
 	}
 	const format = "2006-01-02 15:04:05"
-	text := fmt.Sprintf("the clock is %s %s the controller's: %s UTC here, %s UTC there. ", span(off), how, device.UTC().Format(format), controller.UTC().Format(format))
+	text := fmt.Sprintf("the clock is %s %s the controller's: %s UTC here, %s UTC there; ", span(off), how, device.UTC().Format(format), controller.UTC().Format(format))
 	if off <= 24*time.Hour {
 		text += "Kerberos logons and fresh package lists may be refused"
 	} else {

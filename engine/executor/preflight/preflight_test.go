@@ -23,6 +23,7 @@ func TestClock(t *testing.T) {
 		{now.AddDate(0, 0, -3), []string{"3 days behind", "TLS"}},
 		{time.Unix(0, 0), []string{"days behind", "1970-01-01 00:00:00 UTC here", "TLS"}},
 		{now.AddDate(500, 0, 0), []string{"ahead of", "TLS"}}, // further than a Duration reaches
+		{now.AddDate(-500, 0, 0), []string{"behind", "TLS"}},
 	} {
 		found := clock(now, c.device)
 		if len(c.want) == 0 {
