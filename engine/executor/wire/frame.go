@@ -31,6 +31,10 @@ const (
 	// Small payloads aren't worth a compressor's time.
 	minCompress = 4096
 	blobPiece   = 256 << 10
+	// After a piece that didn't get smaller, so many go as they are; twice as many when the next one doesn't either.
+	minPause, maxPause = 16, 128
+
+	headSize = 6 // kind, flags, length
 )
 
 // JunkError means that a stream ended, or went on for too long, without Magic. Junk is what was read instead.
@@ -114,26 +118,83 @@ func (c *Conn) SendBlob(b Blob, r io.Reader) error {
 	if err := c.write(head); err != nil {
 		return err
 	}
-	piece, left := make([]byte, max(0, min(b.Size, blobPiece))), b.Size
-	var buf bytes.Buffer
-	for plain := 0; left > 0; plain-- {
-		n, err := io.ReadFull(r, piece[:min(left, blobPiece)])
-		if err != nil {
-			return fmt.Errorf("blob %s ended %d bytes early: %w", b.Hash, left-int64(n), err)
+	left := b.Size
+	read := func(frame *[]byte) (more bool, err error) {
+		if *frame == nil {
+			*frame = make([]byte, headSize+min(left, blobPiece))
 		}
+		*frame = (*frame)[:headSize+min(left, blobPiece)]
+		n, err := io.ReadFull(r, (*frame)[headSize:])
 		left -= int64(n)
-		buf.Reset()
-		if err := frame(&buf, kindBlob, piece[:n], plain <= 0); err != nil {
-			return err
+		if err != nil {
+			return false, fmt.Errorf("blob %s ended %d bytes early: %w", b.Hash, left, err)
 		}
-		if plain <= 0 && buf.Len() > n { // so are the next ones, most likely: archives, pictures
-			plain = 16
-		}
-		if err := c.write(buf.Bytes()); err != nil {
-			return err
-		}
+		return left > 0, nil
 	}
-	return nil
+	var packed []byte
+	plain, pause := 0, minPause
+	return overlap(b.Size, read, func(frame *[]byte) error {
+		if plain == 0 && len(*frame)-headSize >= minCompress {
+			packed = encoder().EncodeAll((*frame)[headSize:], append(packed[:0], make([]byte, headSize)...))
+			if len(packed) < len(*frame) {
+				pause = minPause
+				putHead(packed, kindBlob, flagZstd)
+				return c.write(packed)
+			}
+			// Nor are the next ones smaller, most likely: archives, pictures.
+			plain, pause = pause, min(2*pause, maxPause)
+		} else {
+			plain = max(0, plain-1)
+		}
+		putHead(*frame, kindBlob, 0)
+		return c.write(*frame)
+	})
+}
+
+// overlap passes the pieces of a blob of that size from take to give. Those of a large one go through several buffers, so
+// that one piece is taken while another is given. Neither runs any more when it returns.
+func overlap[B any](size int64, take func(*B) (more bool, err error), give func(*B) error) error {
+	if size <= blobPiece {
+		var b B
+		for more := size > 0; more; {
+			var err error
+			if more, err = take(&b); err != nil {
+				return err
+			}
+			if err = give(&b); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var bufs [3]B
+	full, empty := make(chan *B, len(bufs)), make(chan *B, len(bufs))
+	for i := range bufs {
+		empty <- &bufs[i]
+	}
+	var failed error // until full is closed, the goroutine's
+	go func() {
+		defer close(full)
+		for b := range empty {
+			more, err := take(b)
+			if failed = err; err != nil {
+				return
+			}
+			if full <- b; !more {
+				return
+			}
+		}
+	}()
+	for b := range full {
+		if err := give(b); err != nil {
+			close(empty)
+			for range full {
+			}
+			return err
+		}
+		empty <- b
+	}
+	return failed
 }
 
 // write needs c.mu.
@@ -156,12 +217,17 @@ func frame(buf *bytes.Buffer, kind byte, payload []byte, compress bool) error {
 			payload, flags = z, flagZstd
 		}
 	}
-	var head [6]byte
-	head[0], head[1] = kind, flags
-	binary.BigEndian.PutUint32(head[2:], uint32(len(payload)))
-	buf.Write(head[:])
+	at := buf.Len()
+	buf.Write(make([]byte, headSize))
 	buf.Write(payload)
+	putHead(buf.Bytes()[at:], kind, flags)
 	return nil
+}
+
+// putHead fills in the head of a frame.
+func putHead(frame []byte, kind, flags byte) {
+	frame[0], frame[1] = kind, flags
+	binary.BigEndian.PutUint32(frame[2:], uint32(len(frame)-headSize))
 }
 
 // Receive reads the next message. At the end of the stream between two frames it returns io.EOF.
@@ -186,20 +252,31 @@ func (c *Conn) Receive() (Message, error) {
 // ReceiveBlob copies the bytes of a blob that was just announced.
 // When w fails, the rest is read all the same, so that the stream stays in step, and w's error is returned as a SinkError.
 func (c *Conn) ReceiveBlob(b Blob, w io.Writer) error {
-	var sink error
-	var buf buffers
-	for left := b.Size; left > 0; {
-		kind, p, err := c.next(&buf)
+	type piece struct {
+		buffers
+		payload []byte
+	}
+	left := b.Size
+	take := func(p *piece) (more bool, err error) {
+		kind, payload, err := c.next(&p.buffers)
 		if err != nil {
-			return noEOF(err)
+			return false, noEOF(err)
 		}
-		if kind != kindBlob || len(p) == 0 || int64(len(p)) > left {
-			return errors.New("a piece of a blob was due")
+		if kind != kindBlob || len(payload) == 0 || int64(len(payload)) > left {
+			return false, errors.New("a piece of a blob was due")
 		}
-		left -= int64(len(p))
+		p.payload = payload
+		left -= int64(len(payload))
+		return left > 0, nil
+	}
+	var sink error
+	if err := overlap(b.Size, take, func(p *piece) error {
 		if sink == nil {
-			_, sink = w.Write(p)
+			_, sink = w.Write(p.payload)
 		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	if sink != nil {
 		return &SinkError{sink}
@@ -226,7 +303,7 @@ func (c *Conn) next(buf *buffers) (kind byte, payload []byte, err error) {
 		}
 		c.started = true
 	}
-	var head [6]byte
+	var head [headSize]byte
 	if _, err := io.ReadFull(c.r, head[:]); err != nil {
 		return 0, nil, err
 	}

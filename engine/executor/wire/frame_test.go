@@ -408,3 +408,57 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
+
+// TestLargeBlobs go through several buffers at once.
+func TestLargeBlobs(t *testing.T) {
+	text := strings.Repeat("setting = value\n", 5*blobPiece/16) + "x"
+	random := make([]byte, 40*blobPiece)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	content := string(random) + text
+	blob := Blob{Hash: "h", Size: int64(len(content))}
+	var stream bytes.Buffer
+	if err := NewConn(nil, &stream).SendBlob(blob, strings.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	sent := stream.Bytes()
+	receive := func(b []byte, w io.Writer) error {
+		c := NewConn(bytes.NewReader(b), nil)
+		if _, err := c.Receive(); err != nil {
+			t.Fatal(err)
+		}
+		return c.ReceiveBlob(blob, w)
+	}
+	var got bytes.Buffer
+	if err := receive(sent, &got); err != nil || got.String() != content {
+		t.Errorf("%v, %d bytes of %d", err, got.Len(), len(content))
+	}
+	if err := receive(sent[:len(sent)/2], io.Discard); err != io.ErrUnexpectedEOF {
+		t.Errorf("half of it: %v", err)
+	}
+	if _, ok := errors.AsType[*SinkError](receive(sent, &limited{n: 3 * blobPiece})); !ok {
+		t.Error("no SinkError")
+	}
+	// Neither end goes on when the other one fails.
+	if err := NewConn(nil, io.Discard).SendBlob(blob, strings.NewReader(content[:len(content)/2])); err == nil || !strings.Contains(err.Error(), "early") {
+		t.Errorf("half a source: %v", err)
+	}
+	source := strings.NewReader(content)
+	if err := NewConn(nil, &limited{n: 3 * blobPiece}).SendBlob(blob, source); !errors.Is(err, errFull) {
+		t.Errorf("a full sink: %v", err)
+	}
+	if left := source.Len(); left < len(content)/2 {
+		t.Errorf("went on reading: %d bytes left", left)
+	}
+}
+
+var errFull = errors.New("full")
+
+// limited takes n bytes.
+type limited struct{ n int }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.n -= len(p); l.n < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
