@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,5 +62,25 @@ func TestALargeDamagedContentIsNotMoved(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(d.root, "etc/x")); err == nil {
 		t.Error("a damaged content was put in place")
+	}
+}
+
+// TestAnEarlySyncThatFailsIsNotForgotten: the system tells a failed write-back to one sync only.
+func TestAnEarlySyncThatFailsIsNotForgotten(t *testing.T) {
+	r, w, err := os.Pipe() // which can't be synced
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	go func() {
+		defer r.Close()
+		io.Copy(io.Discard, r)
+	}()
+	s := &settling{file: w}
+	if _, err := s.Write(make([]byte, settleAt)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.settle(false); err == nil {
+		t.Error("no error")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
@@ -206,9 +207,10 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 		return lost, err
 	}
 	defer os.Remove(tmp.Name())
-	lost, err = take(tmp)
-	if lost == nil && err == nil {
-		lost = tmp.Sync()
+	on := &settling{file: tmp}
+	lost, err = take(on)
+	if settled := on.settle(lost == nil && err == nil); lost == nil {
+		lost = settled
 	}
 	lost = errors.Join(lost, tmp.Close())
 	if lost != nil || err != nil {
@@ -220,6 +222,42 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 	defer c.mu.Unlock()
 	c.fresh[b.Hash] = lost == nil
 	return lost, nil
+}
+
+// settling writes to a file and has it synced now and then while more comes, so that little is left to wait for at the end.
+type settling struct {
+	file  *os.File
+	dirty int            // bytes since the last sync began
+	early sync.WaitGroup // the sync under way
+	busy  atomic.Bool
+	err   error // of an early sync: the system tells it once only
+}
+
+// settleAt is a size that takes a disk a fraction of a second.
+const settleAt = 32 << 20
+
+func (s *settling) Write(p []byte) (int, error) {
+	n, err := s.file.Write(p)
+	if s.dirty += n; s.dirty >= settleAt && !s.busy.Load() {
+		s.dirty = 0
+		s.busy.Store(true)
+		s.early.Go(func() {
+			defer s.busy.Store(false)
+			if err := s.file.Sync(); err != nil {
+				s.err = err
+			}
+		})
+	}
+	return n, err
+}
+
+// settle waits for what is under way and, if the file is wanted, syncs the rest.
+func (s *settling) settle(wanted bool) error {
+	s.early.Wait()
+	if s.err != nil || !wanted {
+		return s.err
+	}
+	return s.file.Sync()
 }
 
 // prune removes the entries of dir that were last touched before the given age; keepName stays.
