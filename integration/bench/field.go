@@ -154,9 +154,14 @@ func (f *field) ssh() contestant {
 	return contestant{name: "`ssh HOST true`", args: []string{"sh", "-c", script}}
 }
 
-func (f *field) sftp(file string) contestant {
-	script := fmt.Sprintf("echo 'put %s /root/big' | sftp -q -b - -o UserKnownHostsFile=%s -i %s root@%s", file, f.lab.KnownHosts, f.lab.KeyFile, f.machines[0].Addr)
-	return contestant{name: "OpenSSH's sftp", args: []string{"sh", "-c", script}}
+// sftp puts a file, and leaves it to the device when that reaches the disk; synced waits for that, as fitout does.
+func (f *field) sftp(file string, synced bool) contestant {
+	name, put := "OpenSSH's sftp", "put"
+	if synced {
+		name, put = "OpenSSH's sftp, with fsync", "put -f"
+	}
+	script := fmt.Sprintf("echo '%s %s /root/big' | sftp -q -b - -o UserKnownHostsFile=%s -i %s root@%s", put, file, f.lab.KnownHosts, f.lab.KeyFile, f.machines[0].Addr)
+	return contestant{name: name, args: []string{"sh", "-c", script}}
 }
 
 func (f *field) floor(what string, more ...string) contestant {

@@ -115,7 +115,7 @@ func put(ctx context.Context, o *options) error {
 	remove := func(ctx context.Context) error {
 		return f.each(ctx, "rm -rf /root/big /var/lib/fitout/store; sync -f /root")
 	}
-	runs := []contestant{f.sftp(big), f.floor("put", "-src", big, "-dst", "/root/big"), f.fitout("apply")}
+	runs := []contestant{f.sftp(big, false), f.sftp(big, true), f.floor("put", "-src", big, "-dst", "/root/big"), f.fitout("apply")}
 	if o.ansible && ansibleInstalled() {
 		f.playbook = fmt.Sprintf("- hosts: all\n  gather_facts: false\n  tasks:\n    - copy: {src: %s, dest: /root/big}\n", big)
 		runs = append(runs, f.ansible())
