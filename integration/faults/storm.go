@@ -33,6 +33,8 @@ type storm struct {
 	repeat   string // the command line that repeats a round, without its number
 	log      io.Writer
 
+	disks []*volatile
+
 	mu   sync.Mutex
 	done []*round
 }
@@ -62,11 +64,7 @@ func (st *storm) run(ctx context.Context) error {
 	if err := repo.PublishIndex(ctx); err != nil {
 		return err
 	}
-	size := int64(800 << 20) // a full disk has to be quick to make
-	if st.kind == lab.QEMU {
-		size = 2 << 30
-	}
-	machines, err := st.lab.Boot(ctx, min(st.machines, len(st.rounds)), st.kind, lab.Disk(size))
+	machines, err := st.boot(ctx, tmp)
 	if err != nil {
 		return err
 	}
@@ -95,6 +93,29 @@ func (st *storm) run(ctx context.Context) error {
 	work.Wait()
 	slices.SortFunc(st.done, func(a, b *round) int { return a.n - b.n })
 	return errors.Join(append(errs, context.Cause(ctx))...)
+}
+
+// boot makes the machines. A container's disk is small, so that it is quickly full.
+func (st *storm) boot(ctx context.Context, tmp string) ([]*lab.Machine, error) {
+	n := min(st.machines, len(st.rounds))
+	if st.kind != lab.QEMU {
+		return st.lab.Boot(ctx, n, st.kind, lab.Disk(800<<20), lab.Inodes(8000))
+	}
+	var machines []*lab.Machine
+	for i := range n { // each has a disk of its own
+		v, err := newVolatile(filepath.Join(tmp, fmt.Sprintf("disk-%d", i)), st.seed+uint64(i))
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, v.close)
+		st.disks = append(st.disks, v)
+		m, err := st.lab.Boot(ctx, 1, st.kind, lab.Served(v.serve))
+		if err != nil {
+			return nil, err
+		}
+		machines = append(machines, m...)
+	}
+	return machines, nil
 }
 
 // work carries out rounds on one machine.

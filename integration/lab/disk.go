@@ -18,10 +18,14 @@ func (m *Machine) makeDisk(ctx context.Context) error {
 	if m.Kind == QEMU {
 		return m.makeQEMUDisk(ctx)
 	}
-	script := `cd "$1"; mkdir -p disk root; truncate -s "$2" disk.img; mkfs.ext4 -q -F -m 0 -O ^has_journal disk.img
+	script := `cd "$1"; mkdir -p disk root; truncate -s "$2" disk.img; mkfs.ext4 -q -F -m 0 -O ^has_journal $4 disk.img
 		mount -o loop disk.img disk; mkdir disk/upper disk/work
 		mount -t overlay -o "lowerdir=$3,upperdir=$1/disk/upper,workdir=$1/disk/work,redirect_dir=on" overlay root`
-	if err := m.lab.mounting(ctx, script, m.dir, fmt.Sprint(m.diskSize), m.root); err != nil {
+	inodes := ""
+	if m.inodes > 0 {
+		inodes = fmt.Sprintf("-N %d", m.inodes)
+	}
+	if err := m.lab.mounting(ctx, script, m.dir, fmt.Sprint(m.diskSize), m.root, inodes); err != nil {
 		return err
 	}
 	return m.personalize(m.Root())

@@ -42,6 +42,15 @@ func Disk(bytes int64) Option { return func(m *Machine) { m.diskSize = bytes } }
 // Named sets the machine's name, which is its hostname too. The default is m1, m2 and so on.
 func Named(name string) Option { return func(m *Machine) { m.Name = name } }
 
+// Inodes sets how many files fit on a container's disk; by default as many as its size suggests.
+func Inodes(n int) Option { return func(m *Machine) { m.inodes = n } }
+
+// Served has a QEMU machine use its disk through a server, such as one that loses what a power cut would. serve is called
+// before each boot with the disk's image and returns what QEMU is to open, such as nbd:unix:PATH.
+func Served(serve func(image string) (url string, err error)) Option {
+	return func(m *Machine) { m.serve = serve }
+}
+
 // A Machine of a lab. Its methods may be used concurrently, but only one of Start, Stop, Crash, Reboot, Reset and Remove at a time.
 type Machine struct {
 	Name       string
@@ -56,6 +65,8 @@ type Machine struct {
 	root     string // the read-only base
 	number   int
 	diskSize int64
+	inodes   int
+	serve    func(image string) (string, error)
 	dir      string
 	cgroups  []string
 

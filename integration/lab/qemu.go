@@ -43,13 +43,21 @@ func (m *Machine) qemuArgs(ctx context.Context) ([]string, error) {
 	if err := run(ctx, "sh", "-ec", script, "sh", m.nic(), m.lab.bridge()); err != nil {
 		return nil, err
 	}
+	disk := filepath.Join(m.dir, "disk.img")
+	if m.serve != nil {
+		url, err := m.serve(disk)
+		if err != nil {
+			return nil, fmt.Errorf("serve the disk: %w", err)
+		}
+		disk = url
+	}
 	mac := fmt.Sprintf("52:54:00:%s:%s:%02x", m.lab.id[:2], m.lab.id[2:4], m.number)
 	return []string{
 		"qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-monitor", "none",
 		"-machine", "pc,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "768",
 		"-kernel", filepath.Join(m.root, "kernel"), "-initrd", filepath.Join(m.root, "initrd"),
 		"-append", "root=/dev/vda ro console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0",
-		"-drive", "if=none,id=disk,format=raw,file=" + filepath.Join(m.dir, "disk.img"), "-device", "virtio-blk-pci,drive=disk",
+		"-drive", "if=none,id=disk,format=raw,file=" + disk, "-device", "virtio-blk-pci,drive=disk",
 		"-netdev", "tap,id=net,script=no,downscript=no,ifname=" + m.nic(), "-device", "virtio-net-pci,netdev=net,romfile=,mac=" + mac,
 		"-device", "virtio-rng-pci",
 		"-chardev", "file,id=console,append=on,path=" + filepath.Join(m.dir, "console.log"), "-serial", "chardev:console",
