@@ -90,7 +90,7 @@ func equal(want, have any, f Field) bool {
 }
 
 // Redact returns v's properties for a report: each declared or observed property by its name, secrets as markers.
-// secret names further properties that hold one.
+// secret names further properties that hold one; where any does, so may what only undo wants back.
 func (t *Type) Redact(v any, secret []string) map[string]any {
 	out := map[string]any{}
 	for _, f := range t.Fields {
@@ -98,7 +98,7 @@ func (t *Type) Redact(v any, secret []string) map[string]any {
 		if x == nil {
 			continue
 		}
-		if f.Secret || slices.Contains(secret, f.Name) {
+		if f.hides(secret) {
 			x = host.Marker
 		}
 		out[f.Name] = x
@@ -111,7 +111,7 @@ func (t *Type) RedactChanges(changes []Change, secret []string) []Change {
 	out := slices.Clone(changes)
 	for i, c := range out {
 		f, _ := t.Field(c.Property)
-		if !f.Secret && !slices.Contains(secret, c.Property) {
+		if !f.hides(secret) {
 			continue
 		}
 		if c.Before != nil {
@@ -120,4 +120,8 @@ func (t *Type) RedactChanges(changes []Change, secret []string) []Change {
 		out[i].After = host.Marker
 	}
 	return out
+}
+
+func (f Field) hides(secret []string) bool {
+	return f.Secret || slices.Contains(secret, f.Name) || f.Undo && len(secret) > 0
 }

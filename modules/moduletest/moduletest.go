@@ -11,11 +11,13 @@
 //	blob/NAME          a content; in want.json "{{blob NAME}}" is its {"hash","size"}
 //	plan               golden: the operation and changed properties of each resource
 //	error              golden: the errors, where observing or applying fails
+//	undo               golden: why changes can't be undone
 //	after              golden: every entry that is new or other afterwards: mode and kind, with the text of a file
 //
 // Each fixture observes, diffs, applies, observes again and must end with nothing to do; then it applies a second time,
 // which must change nothing. Then each single change is interrupted in turn, as by a crash, and a further run must end in
-// the same state. Run with -update to write the golden sections.
+// the same state. At last the changes are undone, and that is undone again, from what went through JSON: the device must be
+// as it was before, and then as it was after them. Run with -update to write the golden sections.
 package moduletest
 
 import (
@@ -93,7 +95,7 @@ func read(t *testing.T, typ *modules.Type, file string) *fixture {
 			x.blobs[b.Hash], names[name] = f.Data, string(j)
 		case f.Name == "want.json":
 			raw = f.Data
-		case f.Name == "plan", f.Name == "error", f.Name == "after":
+		case f.Name == "plan", f.Name == "error", f.Name == "undo", f.Name == "after":
 			x.golden[f.Name] = string(f.Data)
 			continue
 		default:
@@ -150,6 +152,7 @@ func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option
 	plan, failed := once(h, typ, x.wants)
 	got := map[string]string{"plan": plan, "error": failed}
 	after := tree(t, root)
+	got["undo"] = x.reasons(t, typ, options)
 	got["after"] = strings.ReplaceAll(differences(before, after), root, "")
 	if failed == "" {
 		again, failed := once(h, typ, x.wants)
@@ -162,7 +165,7 @@ func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option
 	}
 	if *update {
 		x.archive.Files = x.inputs
-		for _, name := range []string{"plan", "error", "after"} {
+		for _, name := range []string{"plan", "error", "undo", "after"} {
 			if got[name] != "" {
 				x.archive.Files = append(x.archive.Files, txtar.File{Name: name, Data: []byte(got[name])})
 			}
@@ -170,13 +173,16 @@ func runFile(t *testing.T, typ *modules.Type, file string, options []host.Option
 		must(t, os.WriteFile(file, txtar.Format(x.archive), 0o644))
 		return
 	}
-	for _, name := range []string{"plan", "error", "after"} {
+	for _, name := range []string{"plan", "error", "undo", "after"} {
 		if d := cmp.Diff(x.golden[name], got[name]); d != "" {
 			t.Errorf("%s: %s differs (-want +got):\n%s", file, name, d)
 		}
 	}
 	if failed == "" && !t.Failed() {
 		x.interrupt(t, typ, options, state(t, root))
+		if got["undo"] == "" {
+			x.undo(t, typ, options)
+		}
 	}
 }
 
@@ -242,7 +248,8 @@ func crashed(f func()) (at crash) {
 }
 
 // once observes and applies as the executor does, and tells what it did and what failed.
-func once(h *host.Host, typ *modules.Type, wants []any) (plan, failed string) {
+// Changes are told of before they are made.
+func once(h *host.Host, typ *modules.Type, wants []any, changing ...func(want, have any)) (plan, failed string) {
 	ctx := context.Background()
 	var p, e strings.Builder
 	var todo, haves []any
@@ -274,7 +281,17 @@ func once(h *host.Host, typ *modules.Type, wants []any) (plan, failed string) {
 	}
 	for _, g := range groups {
 		if !typ.Batch() {
-			haves = []any{typ.Observe(ctx, h, g)[0].Have}
+			o := typ.Observe(ctx, h, g)[0]
+			if o.Err != nil {
+				fmt.Fprintf(&e, "observe: %s\n", strings.ReplaceAll(o.Err.Error(), h.Root(), ""))
+				continue
+			}
+			haves = []any{o.Have}
+		}
+		for i := range g {
+			for _, f := range changing {
+				f(g[i], haves[i])
+			}
 		}
 		for _, r := range typ.Apply(ctx, h, g, haves) {
 			if r.Err != nil {

@@ -122,8 +122,10 @@ type Report struct {
 	Have    map[string]any // before
 	Error   string         // with its hint, of observing, applying or observing again
 	Reboot  string
-	Again   modules.Op     // what a plan would do afterwards
-	After   map[string]any // what is observed afterwards
+	Again   modules.Op      // what a plan would do afterwards
+	After   map[string]any  // what is observed afterwards
+	Back    json.RawMessage `json:",omitempty"` // what undoes the change
+	NoUndo  string          // why nothing does
 }
 
 type request struct {
@@ -244,6 +246,9 @@ func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any,
 		return reports
 	}
 	apply := func(wants, haves []any, of []int) {
+		for j := range wants {
+			reports[of[j]].prepareUndo(h, typ, wants[j], haves[j])
+		}
 		for j, res := range typ.Apply(ctx, h, wants, haves) {
 			if res.Err != nil {
 				reports[of[j]].Error = hint.Text(res.Err)

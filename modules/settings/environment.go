@@ -18,6 +18,8 @@ type Environment struct {
 	// The value, literally: nothing in it is expanded. A line break or # can't be part of it.
 	Value *string `json:"value,omitzero" fit:"managed" title:"Value" pattern:"^[^\\n\\r#\\x00]*$" example:"http://proxy.example.lan:3128"`
 	State string  `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
+	// The lines that set it.
+	Part *Part `json:"part,omitzero" fit:"observed,undo" title:"Lines in /etc/environment"`
 }
 
 // Environments implements Environment.
@@ -26,6 +28,8 @@ type Environments struct{}
 var (
 	_ modules.Resource[Environment] = Environments{}
 	_ modules.Checker[Environment]  = Environments{}
+	_ modules.Comparer[Environment] = Environments{}
+	_ modules.Inverter[Environment] = Environments{}
 )
 
 const environmentFile = "/etc/environment"
@@ -57,6 +61,9 @@ func (Environments) Observe(_ context.Context, h *host.Host, want Environment) (
 	if err != nil {
 		return have, err
 	}
+	if have.Part, err = readPart(h, environmentFile, want.sets); err != nil {
+		return have, err
+	}
 	for line := range strings.Lines(text) {
 		if name, value, ok := environmentLine(line); ok && name == want.Name {
 			have.Value, have.State = modules.Ptr(value), modules.Present // the last one counts
@@ -68,6 +75,9 @@ func (Environments) Observe(_ context.Context, h *host.Host, want Environment) (
 // Apply writes or removes the variable's line and leaves all others as they are.
 func (e Environments) Apply(_ context.Context, h *host.Host, want, _ Environment) (modules.Outcome, error) {
 	var none modules.Outcome
+	if want.Part != nil {
+		return none, want.Part.write(h, environmentFile, want.sets)
+	}
 	if err := e.Check(want); err != nil {
 		return none, err
 	}
@@ -83,6 +93,25 @@ func (e Environments) Apply(_ context.Context, h *host.Host, want, _ Environment
 		return none, writeThrough(h, environmentFile, next)
 	}
 	return none, nil
+}
+
+// sets says whether a line sets the variable.
+func (e Environment) sets(line string) bool {
+	name, _, ok := environmentLine(line)
+	return ok && name == e.Name
+}
+
+// Compare knows that lines may have moved.
+func (Environments) Compare(property string, want, have Environment) (met, ok bool) {
+	if property == "part" {
+		return want.Part.met(have.Part), true
+	}
+	return false, false
+}
+
+// Inverse puts back the lines as they were.
+func (Environments) Inverse(_, have Environment) (Environment, error) {
+	return have, have.Part.kept(environmentFile)
 }
 
 // setEnvironmentLine puts line in the place of the first that sets name, or at the end, and removes the others.

@@ -21,9 +21,13 @@ type Hostname struct {
 	// What /etc/hostname says.
 	Static string `json:"static,omitzero" fit:"observed" title:"Name at the next start"`
 	// What the running kernel says.
-	Live string `json:"live,omitzero" fit:"observed" title:"Name now"`
+	Live *string `json:"live,omitzero" fit:"observed,undo" title:"Name now"`
 	// The first name that /etc/hosts has for 127.0.1.1, if there is such an entry.
 	Hosts string `json:"hosts,omitzero" fit:"observed" title:"Name of 127.0.1.1"`
+	// What is in /etc/hostname.
+	File *Part `json:"file,omitzero" fit:"observed,undo" title:"/etc/hostname"`
+	// What /etc/hosts has for 127.0.1.1.
+	Entry *Part `json:"entry,omitzero" fit:"observed,undo" title:"127.0.1.1 in /etc/hosts"`
 }
 
 // Hostnames implements Hostname.
@@ -32,6 +36,8 @@ type Hostnames struct{}
 var (
 	_ modules.Resource[Hostname] = Hostnames{}
 	_ modules.Checker[Hostname]  = Hostnames{}
+	_ modules.Comparer[Hostname] = Hostnames{}
+	_ modules.Inverter[Hostname] = Hostnames{}
 )
 
 const (
@@ -70,8 +76,8 @@ func (Hostnames) Observe(_ context.Context, h *host.Host, want Hostname) (Hostna
 		if err != nil {
 			return have, err
 		}
-		have.Live = strings.TrimSpace(string(b))
-		names = append(names, have.Live)
+		have.Live = modules.Ptr(strings.TrimSpace(string(b)))
+		names = append(names, *have.Live)
 	}
 	hosts, err := readOptional(h, hostsFile)
 	if err != nil {
@@ -82,6 +88,12 @@ func (Hostnames) Observe(_ context.Context, h *host.Host, want Hostname) (Hostna
 		if want.Name != nil && !contains(self, *want.Name) {
 			names = append(names, self[0])
 		}
+	}
+	if have.File, err = readPart(h, hostnameFile, all); err != nil {
+		return have, err
+	}
+	if have.Entry, err = readPart(h, hostsFile, isSelf); err != nil {
+		return have, err
 	}
 	for _, n := range names {
 		if n != "" && (have.Name == nil || want.Name != nil && *have.Name == *want.Name) {
@@ -97,16 +109,22 @@ func (Hostnames) Observe(_ context.Context, h *host.Host, want Hostname) (Hostna
 // Apply sets the three places.
 func (Hostnames) Apply(_ context.Context, h *host.Host, want, have Hostname) (modules.Outcome, error) {
 	var none modules.Outcome
+	if want.Entry != nil && want.File != nil {
+		return none, want.restore(h)
+	}
 	if want.Name == nil {
 		return none, nil
 	}
-	name := *want.Name
+	name, live := *want.Name, ""
+	if have.Live != nil {
+		live = *have.Live
+	}
 	hosts, err := readOptional(h, hostsFile)
 	if err != nil {
 		return none, err
 	}
 	// Before the name itself: sudo would not find it in between.
-	if renamed := renameSelf(hosts, name, have.Static, have.Live, have.Hosts); renamed != hosts {
+	if renamed := renameSelf(hosts, name, have.Static, live, have.Hosts); renamed != hosts {
 		if err := writeThrough(h, hostsFile, renamed); err != nil {
 			return none, err
 		}
@@ -116,11 +134,52 @@ func (Hostnames) Apply(_ context.Context, h *host.Host, want, have Hostname) (mo
 			return none, err
 		}
 	}
-	if h.Living() && have.Live != name {
+	if h.Living() && live != name {
 		return none, h.SetHostname(name)
 	}
 	return none, nil
 }
+
+// restore brings the three places to what they were.
+func (n Hostname) restore(h *host.Host) error {
+	if err := n.Entry.write(h, hostsFile, isSelf); err != nil {
+		return err
+	}
+	if err := n.File.write(h, hostnameFile, all); err != nil {
+		return err
+	}
+	if h.Living() && n.Live != nil {
+		return h.SetHostname(*n.Live)
+	}
+	return nil
+}
+
+// Compare knows that lines may have moved.
+func (Hostnames) Compare(property string, want, have Hostname) (met, ok bool) {
+	switch property {
+	case "file":
+		return want.File.met(have.File), true
+	case "entry":
+		return want.Entry.met(have.Entry), true
+	}
+	return false, false
+}
+
+// Inverse names the old name where there was one, and each place as it was.
+func (Hostnames) Inverse(_, have Hostname) (Hostname, error) {
+	back := Hostname{Live: have.Live, File: have.File, Entry: have.Entry}
+	if err := errors.Join(have.File.kept(hostnameFile), have.Entry.kept(hostsFile)); err != nil {
+		return back, err
+	}
+	self := selfNames(have.Entry.text())
+	if n := have.Static; n != "" && (have.Live == nil || *have.Live == n) && (len(self) == 0 || contains(self, n)) {
+		back.Name = &n
+	}
+	return back, nil
+}
+
+// isSelf says whether a line of a hosts file is about the machine's own address.
+func isSelf(line string) bool { return len(selfNames(line)) > 0 }
 
 // selfNames are the names that a hosts file gives the machine's own address.
 func selfNames(hosts string) []string {

@@ -82,7 +82,7 @@ func TestOnMachine(t *testing.T) {
 			for _, test := range []struct {
 				name string
 				run  func(machine)
-			}{{"hostname", testHostname}, {"timezone", testTimezone}, {"sysctl", testSysctl}, {"environment", testEnvironment}} {
+			}{{"hostname", testHostname}, {"timezone", testTimezone}, {"sysctl", testSysctl}, {"environment", testEnvironment}, {"undo", testUndo}} {
 				t.Run(test.name, func(t *testing.T) { test.run(all.in(t)) })
 			}
 		})
@@ -185,6 +185,37 @@ func testEnvironment(x machine) {
 	}
 	x.converged("environment", `[{"name": "PLAIN", "state": "absent"}, {"name": "TWICE", "state": "absent"}]`, modules.Delete, modules.Delete)
 	x.says("grep -c 'PLAIN\\|TWICE' /etc/environment || true", "0")
+}
+
+func testUndo(x machine) {
+	for _, set := range []string{
+		`printf '127.0.0.1 localhost\n127.0.1.1   before.example.lan before alias # ours\n' > /etc/hosts; printf '# a name\nbefore' > /etc/hostname; hostname before`,
+		`printf '127.0.0.1 localhost' > /etc/hosts; rm /etc/hostname; hostname only-now`,
+	} {
+		x.m.Run(x.t, set)
+		x.d.TakesBack("hostname", `{"name": "lt-043"}`, "hostname; cat /proc/sys/kernel/hostname /etc/hosts; stat -c '%n %a %U' /etc/hostname /etc/hosts || :; cat /etc/hostname || :")
+	}
+	zone := "readlink /etc/localtime || md5sum /etc/localtime || :; cat /etc/timezone || :; stat -c '%n %a %U %F' /etc/localtime /etc/timezone || :; date -d @1700000000 +%Z"
+	for _, set := range []string{
+		"ln -sf ../usr/share/zoneinfo/Asia/Tokyo /etc/localtime; echo Asia/Tokyo > /etc/timezone",
+		"rm /etc/localtime; cp /usr/share/zoneinfo/Asia/Tokyo /etc/localtime; rm /etc/timezone",
+		"rm -f /etc/localtime",
+	} {
+		x.m.Run(x.t, set)
+		x.d.TakesBack("timezone", `{"name": "Europe/Luxembourg"}`, zone)
+	}
+	kernel := "sysctl net.ipv4.ip_forward net.ipv4.ping_group_range; cat /etc/sysctl.d/60-fitout.conf || :"
+	both := `[{"name": "net.ipv4.ip_forward", "value": "1"}, {"name": "net.ipv4.ping_group_range", "value": "100 200"}]`
+	for _, set := range []string{
+		"rm -f /etc/sysctl.d/60-fitout.conf; sysctl -q -w net.ipv4.ip_forward=0 net.ipv4.ping_group_range='1 0'",
+		"printf '# mine\nnet/ipv4/ip_forward=0\nnet.ipv4.tcp_syncookies = 1\nnet.ipv4.ping_group_range = 3 4 ' > /etc/sysctl.d/60-fitout.conf; sysctl -q -w net.ipv4.ip_forward=0 net.ipv4.ping_group_range='5 6'",
+	} {
+		x.m.Run(x.t, set)
+		x.d.TakesBack("sysctl", both, kernel)
+		x.d.TakesBack("sysctl", `[{"name": "net.ipv4.ip_forward", "state": "absent"}, {"name": "net.ipv4.ping_group_range", "state": "absent"}]`, kernel)
+	}
+	x.m.Run(x.t, `printf '# ours\nexport A="x y" # really\nB=1\nB=2\nC=3' > /etc/environment`)
+	x.d.TakesBack("environment", `[{"name": "A", "value": "z"}, {"name": "B", "state": "absent"}, {"name": "D", "value": "new"}]`, "cat /etc/environment; stat -c '%a %U' /etc/environment")
 }
 
 // Nothing is started to look.

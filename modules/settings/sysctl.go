@@ -25,11 +25,13 @@ type Sysctl struct {
 	// Whether fitout keeps a line for it. absent removes that line; the running kernel's value is left alone unless `value` says which to set.
 	State string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
 	// The running kernel's value.
-	Live *string `json:"live,omitzero" fit:"observed" title:"Value now"`
+	Live *string `json:"live,omitzero" fit:"observed,undo" title:"Value now"`
 	// The value that the files of sysctl.d give it at every start.
 	Persistent *string `json:"persistent,omitzero" fit:"observed" title:"Value at start"`
 	// The file that has the last word at the start.
 	File string `json:"file,omitzero" fit:"observed" title:"Set by"`
+	// The lines that /etc/sysctl.d/60-fitout.conf has for it.
+	Part *Part `json:"part,omitzero" fit:"observed,undo" title:"Lines of fitout's"`
 }
 
 // Sysctls implements Sysctl.
@@ -38,6 +40,7 @@ type Sysctls struct{}
 var (
 	_ modules.Resource[Sysctl] = Sysctls{}
 	_ modules.Checker[Sysctl]  = Sysctls{}
+	_ modules.Comparer[Sysctl] = Sysctls{}
 	_ modules.Inverter[Sysctl] = Sysctls{}
 )
 
@@ -65,7 +68,7 @@ func (Sysctls) Check(want Sysctl) error {
 			return fmt.Errorf("name: %q is not a kernel setting's name", want.Name)
 		}
 	}
-	if want.Value == nil && want.State != modules.Absent {
+	if want.Value == nil && want.Part == nil && want.State != modules.Absent {
 		return errors.New("value: missing")
 	}
 	return nil
@@ -92,9 +95,15 @@ func (s Sysctls) Observe(_ context.Context, h *host.Host, want Sysctl) (Sysctl, 
 			ours = ours || f.path == sysctlFile
 		}
 	}
+	if have.Part, err = readPart(h, sysctlFile, want.sets); err != nil {
+		return have, err
+	}
 	live, err := h.ReadFile(sysctlRoot + key)
 	if err == nil {
 		have.Live = modules.Ptr(blanks(string(live)))
+	}
+	if want.Part != nil {
+		return have, nil
 	}
 	if want.State == modules.Absent {
 		have.Value, have.State = have.Live, modules.Absent
@@ -135,6 +144,9 @@ func (Sysctls) Apply(_ context.Context, h *host.Host, want, have Sysctl) (module
 		return none, host.ErrNeedsSystem
 	}
 	key := sysctlKey(want.Name)
+	if want.Part != nil {
+		return none, want.restore(h, have)
+	}
 	if want.Value != nil && (have.Live == nil || *have.Live != blanks(*want.Value)) {
 		if err := writeSysctl(h, want.Name, key, *want.Value); err != nil {
 			return none, err
@@ -166,16 +178,36 @@ func (Sysctls) Apply(_ context.Context, h *host.Host, want, have Sysctl) (module
 	return none, h.WriteFile(sysctlFile, next, host.Attr{})
 }
 
-// Inverse sets the kernel back, and removes the line where there was none before.
-func (Sysctls) Inverse(_, have Sysctl) (Sysctl, error) {
-	back := Sysctl{Name: have.Name, Value: have.Live}
-	switch {
-	case have.Persistent == nil || have.File != sysctlFile:
-		back.State = modules.Absent
-	default:
-		back.Value = have.Persistent
+// restore brings kernel and file to what they were.
+func (s Sysctl) restore(h *host.Host, have Sysctl) error {
+	if s.Live != nil && (have.Live == nil || *have.Live != *s.Live) {
+		if err := writeSysctl(h, s.Name, sysctlKey(s.Name), *s.Live); err != nil {
+			return err
+		}
 	}
-	return back, nil
+	if lines := s.Part.Lines; len(lines) > 0 && lines[0].Number > 1 && !h.Exists(sysctlFile) {
+		return h.WriteFile(sysctlFile, s.Part.restore(sysctlHeader, s.sets), host.Attr{})
+	}
+	return s.Part.write(h, sysctlFile, s.sets)
+}
+
+// sets says whether a line sets it.
+func (s Sysctl) sets(line string) bool {
+	key, _, ok := sysctlLine(line)
+	return ok && key == sysctlKey(s.Name)
+}
+
+// Compare knows that lines may have moved.
+func (Sysctls) Compare(property string, want, have Sysctl) (met, ok bool) {
+	if property == "part" {
+		return want.Part.met(have.Part), true
+	}
+	return false, false
+}
+
+// Inverse sets the kernel back, and the file as it was.
+func (Sysctls) Inverse(_, have Sysctl) (Sysctl, error) {
+	return Sysctl{Name: have.Name, Live: have.Live, Part: have.Part}, have.Part.kept(sysctlFile)
 }
 
 const sysctlHeader = "# Kernel settings that fitout keeps, a line each.\n"

@@ -21,6 +21,12 @@ type Timezone struct {
 	Localtime string `json:"localtime,omitzero" fit:"observed" title:"/etc/localtime"`
 	// What /etc/timezone says, where it exists.
 	Timezone string `json:"timezone,omitzero" fit:"observed" title:"/etc/timezone"`
+	// Where the link /etc/localtime points to; empty where there is none.
+	Link *string `json:"link,omitzero" fit:"observed,undo" title:"Link /etc/localtime"`
+	// The copy of a zone that /etc/localtime is instead of a link.
+	Copy *host.Blob `json:"copy,omitzero" fit:"observed,undo" title:"Copy in /etc/localtime"`
+	// What is in /etc/timezone.
+	File *Part `json:"file,omitzero" fit:"observed,undo" title:"Content of /etc/timezone"`
 }
 
 // Timezones implements Timezone.
@@ -29,6 +35,9 @@ type Timezones struct{}
 var (
 	_ modules.Resource[Timezone] = Timezones{}
 	_ modules.Referrer[Timezone] = Timezones{}
+	_ modules.Comparer[Timezone] = Timezones{}
+	_ modules.Inverter[Timezone] = Timezones{}
+	_ modules.Keeper[Timezone]   = Timezones{}
 )
 
 const (
@@ -50,11 +59,11 @@ func (Timezones) Observe(_ context.Context, h *host.Host, want Timezone) (Timezo
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		have.Localtime = "UTC" // localtime(5): the default
-		have.Name = modules.Ptr("UTC")
+		have.Name, have.Link = modules.Ptr("UTC"), modules.Ptr("")
 	case err != nil:
 		return have, err
 	case i.Kind == host.KindLink:
-		have.Localtime = i.Target
+		have.Localtime, have.Link = i.Target, &i.Target
 		if _, zone, ok := strings.Cut(i.Target, "/zoneinfo/"); ok {
 			have.Localtime = zone
 			if zone == "UTC" || h.Exists(zoneinfo+"/"+zone) { // libc falls back to UTC
@@ -63,6 +72,16 @@ func (Timezones) Observe(_ context.Context, h *host.Host, want Timezone) (Timezo
 		}
 	default:
 		have.Localtime = "(a " + i.Kind + ")"
+		if i.Kind == host.KindFile {
+			b, err := h.HashFile(localtimeLink)
+			if err != nil {
+				return have, err
+			}
+			have.Copy = &b
+		}
+	}
+	if have.File, err = readPart(h, timezoneFile, all); err != nil {
+		return have, err
 	}
 	text, err := readOptional(h, timezoneFile)
 	if err != nil {
@@ -84,6 +103,9 @@ func (Timezones) Observe(_ context.Context, h *host.Host, want Timezone) (Timezo
 // Apply points the link at the zone.
 func (Timezones) Apply(_ context.Context, h *host.Host, want, have Timezone) (modules.Outcome, error) {
 	var none modules.Outcome
+	if want.File != nil {
+		return none, want.restore(h)
+	}
 	if want.Name == nil {
 		return none, nil
 	}
@@ -106,6 +128,62 @@ func (Timezones) Apply(_ context.Context, h *host.Host, want, have Timezone) (mo
 		}
 	}
 	return none, err
+}
+
+// restore brings link and file to what they were.
+func (z Timezone) restore(h *host.Host) error {
+	if err := z.File.write(h, timezoneFile, all); err != nil {
+		return err
+	}
+	switch {
+	case z.Copy != nil:
+		b, err := h.OpenBlob(*z.Copy)
+		if err != nil {
+			return fmt.Errorf("content of %s: %w", localtimeLink, err)
+		}
+		defer b.Close()
+		return h.Write(localtimeLink, b, host.Attr{})
+	case z.Link == nil:
+		return nil
+	}
+	i, err := h.Lstat(localtimeLink)
+	if err == nil && i.Target == *z.Link && i.Kind == host.KindLink {
+		return nil
+	}
+	if *z.Link == "" || err == nil && i.Kind == host.KindFile {
+		if err := h.Remove(localtimeLink); err != nil || *z.Link == "" {
+			return err
+		}
+	}
+	return h.Symlink(*z.Link, localtimeLink)
+}
+
+// Compare takes what is in the file for itself.
+func (Timezones) Compare(property string, want, have Timezone) (met, ok bool) {
+	if property == "file" {
+		return want.File.met(have.File), true
+	}
+	return false, false
+}
+
+// Inverse names the old zone where both places agreed, and each as it was.
+func (Timezones) Inverse(_, have Timezone) (Timezone, error) {
+	back := Timezone{Link: have.Link, Copy: have.Copy, File: have.File}
+	if have.Link == nil && have.Copy == nil {
+		return back, fmt.Errorf("%s is %s, which would be lost", localtimeLink, have.Localtime)
+	}
+	if have.Name != nil && *have.Name == have.Localtime && *have.Link != "" && (have.Timezone == "" || have.Timezone == *have.Name) {
+		back.Name = have.Name
+	}
+	return back, have.File.kept(timezoneFile)
+}
+
+// Contents is the copy that a link replaces.
+func (Timezones) Contents(want, have Timezone) []modules.Content {
+	if have.Copy == nil || want.Copy != nil && *want.Copy == *have.Copy {
+		return nil
+	}
+	return []modules.Content{{Property: "copy", Path: localtimeLink, Blob: *have.Copy}}
 }
 
 // isZone says why a name can't be used as a zone on this device.
