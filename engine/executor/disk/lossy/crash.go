@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// Crashes are the different states in which a power cut at this instant may leave the disk, each a file system of its own. If they are
-// about limit or fewer, they are all there, cut at every byte; otherwise a random choice of limit of them (the same for the same
-// seed), with the two where everything is lost and where everything is kept. The loop's body may use f, but not change it.
+// Crashes are the different states in which a power cut at this instant may leave the disk, each a file system of its own. If
+// there are about limit or fewer, they are all there, with writes cut at every byte. Otherwise there are those in which each change is
+// lost or kept as a whole, if they are about limit or fewer, and a random choice of limit among all (the same for the same seed).
+// The loop's body may use f, but not change it.
 func (f *FS) Crashes(limit int, seed uint64) iter.Seq[*FS] {
 	return func(yield func(*FS) bool) {
 		f := f.Copy() // as it is at this instant
@@ -26,13 +27,23 @@ func (f *FS) Crashes(limit int, seed uint64) iter.Seq[*FS] {
 			seen[sum] = true
 			return yield(state)
 		}
-		if f.count(limit) <= limit {
-			for c := (&chooser{}); ; {
+		all := func(c *chooser) bool {
+			for {
 				c.next = 0
-				if !once(c) || !c.advance() {
-					return
+				if !once(c) {
+					return false
+				}
+				if !c.advance() {
+					return true
 				}
 			}
+		}
+		if f.count(limit, edit.count) <= limit {
+			all(&chooser{})
+			return
+		}
+		if f.count(limit, func(edit) int { return 2 }) <= limit && !all(&chooser{whole: true}) {
+			return
 		}
 		r := rand.New(rand.NewPCG(seed, 0))
 		for i := range limit + 2 {
@@ -52,6 +63,7 @@ type chooser struct {
 	next    int
 	choices []struct{ chosen, of int } // of the combination at hand
 
+	whole  bool // writes are lost or kept, no less
 	random *rand.Rand
 	always string
 }
@@ -86,7 +98,7 @@ func (c *chooser) advance() bool {
 }
 
 // count is how many combinations there are, or more than limit.
-func (f *FS) count(limit int) int {
+func (f *FS) count(limit int, outcomes func(edit) int) int {
 	n := 1
 	for _, m := range f.moves {
 		if n *= m.outcomes(); n > limit {
@@ -104,7 +116,7 @@ func (f *FS) count(limit int) int {
 			if n > limit {
 				return
 			}
-			n *= e.count()
+			n *= outcomes(e)
 		}
 		for _, c := range d.safeNames {
 			walk(c)
@@ -160,6 +172,9 @@ func (e edit) outcomes() []outcome {
 // pick chooses an outcome of e: for a random one without listing them, and so that each sort of outcome is as likely.
 func (e edit) pick(c *chooser) (o outcome, kept bool) {
 	n := len(e.data)
+	if c.whole {
+		return outcome{0, n, n, n}, c.choose(2) == 1
+	}
 	if c.random == nil || n < 3 {
 		i := c.choose(e.count())
 		if i == 0 || i == e.count()-1 {

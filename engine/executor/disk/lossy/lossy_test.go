@@ -155,6 +155,39 @@ func TestSampled(t *testing.T) {
 	}
 }
 
+// TestWhole: where there are too many ways to cut the writes, each is at least lost or kept in every combination.
+func TestWhole(t *testing.T) {
+	f := New()
+	w := write(t, f, "/f", "", true)
+	must(t, f.SyncDir("/"))
+	const writes, length = 6, 100
+	for range writes {
+		_, err := w.Write([]byte(strings.Repeat("x", length)))
+		must(t, err)
+	}
+	seen := map[string]bool{}
+	for s := range f.Crashes(1<<writes, 1) {
+		b, err := disk.ReadFile(s, "/f")
+		must(t, err)
+		pattern := ""
+		for i := range writes {
+			at := i * length
+			switch piece := string(b[min(at, len(b)):min(at+length, len(b))]); piece {
+			case strings.Repeat("x", length):
+				pattern += "1"
+			case "", strings.Repeat("\x00", length):
+				pattern += "0"
+			}
+		}
+		if len(pattern) == writes {
+			seen[pattern] = true
+		}
+	}
+	if len(seen) != 1<<writes {
+		t.Errorf("%d combinations", len(seen))
+	}
+}
+
 // TestReplace: disk.Replace keeps its promise at each instant, and without any one of its barriers it would not.
 func TestReplace(t *testing.T) {
 	try := func(t *testing.T, wrap func(disk.FS) disk.FS) (broken error) {
