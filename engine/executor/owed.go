@@ -3,42 +3,69 @@ package executor
 import (
 	"encoding/json"
 	"errors"
-	"os"
+	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"github.com/fitout-dev/fitout/engine/executor/disk"
 )
 
 // owed are the notifications that are due, kept on the device until they are delivered: they survive a run that was
-// interrupted between a change and its notification.
+// interrupted between a change and its notification, by a power cut too.
 type owed struct {
-	file string
-	m    map[string]map[string]bool // to, from
+	fs      disk.FS
+	file    string
+	m       map[string]map[string]bool // to, from
+	unsaved bool                       // there may be more in m than in the file
+
+	// damaged says what is wrong with a file that can't be read, and where it is kept: nobody knows what was owed then.
+	damaged string
 }
 
-func loadOwed(dir string) *owed {
-	o := &owed{file: filepath.Join(dir, "owed.json"), m: map[string]map[string]bool{}}
-	if b, err := os.ReadFile(o.file); err == nil {
-		if json.Unmarshal(b, &o.m) != nil || o.m == nil {
-			o.m = map[string]map[string]bool{}
+func loadOwed(dir string) *owed { return loadOwedFrom(disk.OS, dir) }
+
+func loadOwedFrom(fsys disk.FS, dir string) *owed {
+	o := &owed{fs: fsys, file: filepath.Join(dir, "owed.json")}
+	b, err := disk.ReadFile(fsys, o.file)
+	if err == nil {
+		if err = json.Unmarshal(b, &o.m); err == nil && o.m == nil {
+			err = errors.New("it holds nothing")
 		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		o.m = nil
+		o.damaged = fmt.Sprintf("the list of owed notifications can't be read, some may never be delivered: %v; it is kept as %s", err, o.aside())
+	}
+	if o.m == nil {
+		o.m = map[string]map[string]bool{}
 	}
 	return o
 }
 
+// aside moves a damaged file away, and says where it is.
+func (o *owed) aside() string {
+	to := o.file + ".damaged"
+	if err := o.fs.Rename(o.file, to); err != nil {
+		return o.file
+	}
+	o.fs.SyncDir(filepath.Dir(o.file))
+	return to
+}
+
 // add records what items notify, before they are changed.
 func (o *owed) add(items ...*item) error {
-	more := false
 	for _, it := range items {
 		for _, to := range it.Notify {
 			if o.m[to] == nil {
 				o.m[to] = map[string]bool{}
 			}
-			more = more || !o.m[to][it.Address]
+			o.unsaved = o.unsaved || !o.m[to][it.Address]
 			o.m[to][it.Address] = true
 		}
 	}
-	if !more {
+	if !o.unsaved {
 		return nil
 	}
 	return o.save()
@@ -53,7 +80,11 @@ func (o *owed) to(address string) []string {
 	return from
 }
 
+// delivered strikes out what was owed to a resource. Should that not last, it is delivered once more.
 func (o *owed) delivered(address string) {
+	if o.m[address] == nil {
+		return
+	}
 	delete(o.m, address)
 	o.save()
 }
@@ -67,21 +98,21 @@ func (o *owed) reasons() map[string]string {
 }
 
 func (o *owed) save() error {
+	err := o.write()
+	o.unsaved = err != nil
+	return err
+}
+
+func (o *owed) write() error {
 	if len(o.m) == 0 {
-		return os.Remove(o.file)
+		if err := o.fs.Remove(o.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return o.fs.SyncDir(filepath.Dir(o.file))
 	}
 	b, err := json.Marshal(o.m)
 	if err != nil {
 		return err
 	}
-	tmp := o.file + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, o.file)
+	return disk.Replace(o.fs, o.file, b, 0o600)
 }
