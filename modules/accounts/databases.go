@@ -186,7 +186,7 @@ func (db *databases) freeID(ctx context.Context, database string, system bool) (
 	}
 	low, high := db.rangeOf(kind, system)
 	free := func(id int) bool {
-		if id < low || id > high || used[id] != "" {
+		if id < low || id > high || used[id] != "" || checkID(kind, &id) != nil {
 			return false
 		}
 		_, foreign := db.h.Getent(ctx, database, strconv.Itoa(id))
