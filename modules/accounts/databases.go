@@ -172,9 +172,9 @@ func ids(t *table, field int) map[int]string {
 func (db *databases) rangeOf(kind string, system bool) (low, high int) {
 	low, high = db.number(kind+"_MIN", 1000), db.number(kind+"_MAX", 60000)
 	if system {
-		return db.number("SYS_"+kind+"_MIN", 100), db.number("SYS_"+kind+"_MAX", low-1)
+		low, high = db.number("SYS_"+kind+"_MIN", 100), db.number("SYS_"+kind+"_MAX", low-1)
 	}
-	return low, high
+	return max(low, 0), min(high, 1<<32-2)
 }
 
 // freeID chooses a number for a new user or group: the one above the highest, or the first gap when there is no room;
