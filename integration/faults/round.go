@@ -307,6 +307,20 @@ func (s *station) left(ctx context.Context) ([]string, error) {
 	return strings.Split(out, "\n"), nil
 }
 
+// scrub removes what left found.
+func (s *station) scrub(ctx context.Context) error {
+	_, err := s.m.Exec(ctx, `exec 2>/dev/null; rm -rf /var/lib/fitout; find /etc /home /root /srv /tmp /usr/local /var -xdev \( -name '.fitout-*' -o -name 'fitout-*' \) -delete || :
+systemctl daemon-reload; systemctl reset-failed`)
+	if err != nil {
+		return err
+	}
+	left, err := s.left(ctx)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d things can't be removed", len(left))
+	}
+	return err
+}
+
 // released returns when no run is under way on the machine.
 func (s *station) released(ctx context.Context) error {
 	_, err := s.m.Exec(ctx, "flock -w 120 /var/lib/fitout/lock true")

@@ -138,7 +138,7 @@ func (st *storm) work(ctx context.Context, m *lab.Machine, repo *lab.AptRepo, di
 	return nil
 }
 
-// finish tells how a round ended. After a failure the machine is made as new.
+// finish tells how a round ended. After a failure the machine is made as new, unless it is enough to remove what is left.
 func (st *storm) finish(ctx context.Context, s *station, r *round) error {
 	st.mu.Lock()
 	st.done = append(st.done, r)
@@ -163,7 +163,7 @@ func (st *storm) finish(ctx context.Context, s *station, r *round) error {
 	fmt.Fprintf(&b, "  repeat it: %s -only %d; kept in %s\n", st.repeat, r.n, dir)
 	fmt.Fprint(st.log, b.String())
 	err := r.keep(ctx, s, dir)
-	if r.err != nil || slices.ContainsFunc(r.breaches, func(b breach) bool { return b.promise != lost }) {
+	if r.err != nil || slices.ContainsFunc(r.breaches, func(b breach) bool { return b.promise != lost && b.promise != leftBehind }) || s.scrub(ctx) != nil {
 		err = s.again(ctx)
 	}
 	if err != nil {
