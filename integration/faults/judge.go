@@ -113,7 +113,7 @@ func (e *evidence) repetitions(found func(promise, format string, args ...any)) 
 	for i, run := range e.runs {
 		var next time.Time
 		if i+1 < len(e.runs) {
-			next = e.runs[i+1].Started
+			next = e.runs[i+1].began()
 		}
 		for _, event := range run.resolved("changed") {
 			name, isCommand := strings.CutPrefix(event.Address, "commands/")
@@ -145,4 +145,16 @@ func (r *record) resolved(statuses ...string) (out []event) {
 		}
 	}
 	return out
+}
+
+// began is when the run began: by the device's clock where that is known.
+func (r *record) began() time.Time {
+	for _, d := range r.Devices {
+		for _, e := range d.Events {
+			if !e.Time.IsZero() {
+				return e.Time
+			}
+		}
+	}
+	return r.Started
 }
