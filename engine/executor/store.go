@@ -2,6 +2,7 @@ package executor
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
@@ -26,20 +28,22 @@ const keep = 30 * 24 * time.Hour
 
 // contents is the device's content store: a file for each blob, named by its hash. Secret blobs live in memory only.
 type contents struct {
+	fs  disk.FS
 	dir string
 
 	mu     sync.Mutex
 	memory map[string][]byte
-	lost   map[string]error    // what came and couldn't be kept
-	fresh  map[string]bool     // hashed by this process already, when they came
-	moved  map[string]*os.File // given away: they live on as files of the device
+	lost   map[string]error     // what came and couldn't be kept
+	fresh  map[string]bool      // hashed by this process already, when they came
+	moved  map[string]disk.File // given away: they live on as files of the device
+	new    bool                 // names have come that may not last yet
 }
 
 // large is what no disk should hold twice. Smaller ones stay, so that they need not travel again to repair a file.
 const large = 4 << 20
 
 func newContents(dir string) *contents {
-	return &contents{dir: dir, memory: map[string][]byte{}, lost: map[string]error{}, fresh: map[string]bool{}, moved: map[string]*os.File{}}
+	return &contents{fs: disk.OS, dir: dir, memory: map[string][]byte{}, lost: map[string]error{}, fresh: map[string]bool{}, moved: map[string]disk.File{}}
 }
 
 // validHash keeps anything else from becoming a path.
@@ -63,7 +67,7 @@ func (c *contents) OpenBlob(hash string) (io.ReadCloser, error) {
 	if !validHash(hash) {
 		return nil, fmt.Errorf("%q is no hash", hash)
 	}
-	f, err := os.Open(filepath.Join(c.dir, hash))
+	f, err := c.fs.OpenFile(filepath.Join(c.dir, hash), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) && lost != nil {
 		return nil, fmt.Errorf("content %.12s could not be kept on the device: %w", hash, lost)
 	}
@@ -80,7 +84,7 @@ func (c *contents) OpenBlob(hash string) (io.ReadCloser, error) {
 // verified is a content that is hashed while it is read.
 type verified struct {
 	r       io.Reader
-	f       *os.File // in the store, or nil
+	f       disk.File // in the store, or nil
 	store   *contents
 	want    string
 	sum     hash.Hash
@@ -105,7 +109,7 @@ func (v *verified) Close() error {
 	}
 	err := v.f.Close()
 	if v.damaged {
-		os.Remove(v.f.Name()) // Windows removes no open file
+		v.store.fs.Remove(v.f.Name()) // Windows removes no open file
 	}
 	return err
 }
@@ -119,7 +123,7 @@ func (v *verified) MoveTo(path string) bool {
 	if err != nil || fi.Size() < large || !v.whole() {
 		return false
 	}
-	if os.Rename(v.f.Name(), path) != nil { // another file system
+	if v.store.fs.Rename(v.f.Name(), path) != nil { // another file system
 		return false
 	}
 	v.store.mu.Lock()
@@ -157,7 +161,7 @@ func (c *contents) has(b host.Blob) bool {
 		return false
 	}
 	p := filepath.Join(c.dir, b.Hash)
-	if fi, err := os.Stat(p); err != nil || !fi.Mode().IsRegular() || fi.Size() != b.Size {
+	if fi, err := c.fs.Stat(p); err != nil || !fi.Mode().IsRegular() || fi.Size() != b.Size {
 		return false
 	}
 	now := time.Now()
@@ -198,15 +202,15 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 		}
 		return lost, err
 	}
-	var tmp *os.File
-	if lost = os.MkdirAll(c.dir, 0o700); lost == nil {
-		tmp, lost = os.CreateTemp(c.dir, ".new-*")
+	var tmp disk.File
+	if lost = c.fs.MkdirAll(c.dir, 0o700); lost == nil {
+		tmp, lost = c.fs.OpenFile(filepath.Join(c.dir, ".new-"+rand.Text()), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	}
 	if lost != nil {
 		_, err = take(io.Discard)
 		return lost, err
 	}
-	defer os.Remove(tmp.Name())
+	defer c.fs.Remove(tmp.Name())
 	on := &settling{file: tmp}
 	lost, err = take(on)
 	if settled := on.settle(lost == nil && err == nil); lost == nil {
@@ -217,16 +221,39 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 		return lost, err
 	}
 	// Its hash is what was computed: it can be no path.
-	lost = os.Rename(tmp.Name(), filepath.Join(c.dir, b.Hash))
+	lost = c.fs.Rename(tmp.Name(), filepath.Join(c.dir, b.Hash))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fresh[b.Hash] = lost == nil
+	c.fresh[b.Hash], c.new = lost == nil, true
 	return lost, nil
+}
+
+// sync returns when all that was received lasts. It is called once, before the run that needs it is recorded: a name at a
+// time would cost as much as the contents.
+func (c *contents) sync() error {
+	c.mu.Lock()
+	fresh := c.new
+	c.new = false
+	c.mu.Unlock()
+	if !fresh {
+		return nil
+	}
+	err := c.fs.SyncDir(c.dir)
+	if err == nil {
+		err = disk.MakeDir(c.fs, c.dir, 0o700)
+	}
+	if err != nil {
+		c.mu.Lock()
+		c.new = true
+		c.mu.Unlock()
+		return fmt.Errorf("sync the device's content store: %w", err)
+	}
+	return nil
 }
 
 // settling writes to a file and has it synced now and then while more comes, so that little is left to wait for at the end.
 type settling struct {
-	file  *os.File
+	file  disk.File
 	dirty int            // bytes since the last sync began
 	early sync.WaitGroup // the sync under way
 	busy  atomic.Bool
