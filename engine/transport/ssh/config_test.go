@@ -149,18 +149,3 @@ func TestCache(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
-
-func FuzzConfiguration(f *testing.F) {
-	f.Add("Host a\n Port 1\nMatch host b,c user !x final\n User \"y\"", "a")
-	f.Fuzz(func(t *testing.T, text, host string) {
-		ds, err := parseConfig("config", "/nowhere", "/nowhere", 0, func(path string) ([]byte, error) {
-			if path == "config" {
-				return []byte(text), nil
-			}
-			return nil, os.ErrNotExist
-		})
-		if err == nil {
-			lookup(ds, host, "")
-		}
-	})
-}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/fitout-dev/fitout/modules/hint"
 )
@@ -88,16 +87,4 @@ func TestTrustConcurrently(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-}
-
-func FuzzKnownHosts(f *testing.F) {
-	f.Add("host ssh-ed25519 AAAA\n", "host")
-	f.Add("|1|a|b ssh-rsa AAAA", "[host]:22")
-	f.Add(knownhosts.HashHostname("x")+" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS", "x")
-	f.Fuzz(func(t *testing.T, text, host string) {
-		db := &hostKeys{revoked: map[string]string{}}
-		db.parseHostFile("f", []byte(text))
-		db.known(host)
-		trust([]byte(text), true, nil)
-	})
 }
