@@ -5,17 +5,22 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/plan"
 	"github.com/fitout-dev/fitout/engine/run"
+	"github.com/fitout-dev/fitout/engine/store"
 	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/profiles"
 	"github.com/spf13/cobra"
 )
 
 type applyOptions struct {
 	fleetOptions
-	plan string
-	yes  bool
+	plan      string
+	yes       bool
+	detach    bool
+	reconnect time.Duration
 }
 
 func newApplyCommand(a *app) *cobra.Command {
@@ -24,6 +29,9 @@ func newApplyCommand(a *app) *cobra.Command {
 		Use:   "apply [DEVICE|GROUP...]",
 		Short: "Bring devices to the state that their profiles declare",
 		Long: `Plan all devices, show what will change, ask once, and do it. Every change is proven by observing again.
+
+A run belongs to the device, not to us: it goes on when the connection breaks, this program is killed or the machine
+restarts. What was missed is fetched by ` + "`fitout attach`" + `, or by the next apply.
 
 With --plan, exactly the plan that was saved is applied; a device that has drifted since is refused.
 Ctrl-C stops each device after its current resource; a second one stops at once.
@@ -38,8 +46,10 @@ Exit status: 0 every device is in the desired state, 3 a device failed, could no
 	}
 	c.ValidArgsFunction = o.complete
 	o.fleetOptions.flags(c.Flags())
+	c.Flags().DurationVar(&o.reconnect, "reconnect", 3*time.Minute, "how long to try to reach a device again whose connection broke in the middle of a run (`TIME`)")
 	c.Flags().StringVar(&o.plan, "plan", "", "apply the plan in this `file`")
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
+	c.Flags().BoolVar(&o.detach, "detach", false, "return as soon as the devices have begun; fitout attach follows them")
 	return c
 }
 
@@ -65,11 +75,36 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := f.unsettle(""); err != nil {
+		a.say("warning: what became of earlier runs isn't known: %v", err)
+	}
+	r := &run.Runner{ID: run.NewID(), Parallel: o.parallel, Only: o.only, Skip: o.skip, Expected: expected, Detach: o.detach, Patience: o.reconnect}
+	source, err := o.source()
+	if err != nil {
+		return err
+	}
+	return a.carryOut(ctx, cancel, f, r, "apply", source, !o.yes)
+}
+
+// source is what a later command needs to reach the same devices.
+func (o *fleetOptions) source() (s store.Source, err error) {
+	s.OneOff = o.device
+	if s.Inventory, err = absolute(o.inventory); err != nil {
+		return s, err
+	}
+	if s.Profile = o.profile; !slices.Contains(profiles.List(), o.profile) {
+		s.Profile, err = absolute(o.profile)
+	}
+	return s, err
+}
+
+// carryOut has a runner apply, asks before that where it is to, shows and records it.
+func (a *app) carryOut(ctx context.Context, cancel context.CancelFunc, f *fleet, r *run.Runner, command string, source store.Source, ask bool) error {
 	p := newProgress(a, f.devices)
-	r := &run.Runner{ID: run.NewID(), Parallel: o.parallel, Only: o.only, Skip: o.skip, Expected: expected}
 	var rec *recorder
 	if s := f.store(); s != nil {
-		rec = newRecorder(a, s, r.ID, "apply", f.devices)
+		rec = newRecorder(a, s, r.ID, command, source, f.devices)
+		r.Keep = rec.keep
 	}
 	r.Report = func(e run.Event) {
 		p.report(e)
@@ -85,7 +120,7 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 		decline()
 	}, cancel)()
 	var confirm func([]run.Result) bool
-	if !o.yes {
+	if ask {
 		confirm = func(results []run.Result) bool {
 			p.close()
 			if !a.confirm(asking, results) {
@@ -99,7 +134,7 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 	if rec != nil {
 		rec.finish(results, f.devices)
 	}
-	return status(p.summarize(r.ID, results, false))
+	return status(p.summarize(r, results, false))
 }
 
 // planned refuses devices that a plan has nothing for.
@@ -117,14 +152,14 @@ func planned(expected *plan.Plan, devices []run.Device) error {
 
 // from takes what to work on from a plan file. Devices given beside it must be in it.
 func (o *applyOptions) from(file string, args []string) (*plan.Plan, []string, error) {
-	if o.inventory != "" || o.profile != "" || len(o.device) > 0 || len(o.only) > 0 || len(o.skip) > 0 {
+	if o.inventory != "" || o.profile != "" || len(o.device) > 0 || len(o.only) > 0 || len(o.skip) > 0 || o.reboot != "" {
 		return nil, nil, hint.New(fmt.Errorf("--plan goes with no other choice of what to do"), "a plan holds all of it: use --plan and --yes alone")
 	}
 	p, err := plan.Load(file)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.inventory, o.profile, o.device, o.only, o.skip = p.Inventory, p.Profile, p.OneOff, p.Only, p.Skip
+	o.inventory, o.profile, o.device, o.only, o.skip, o.reboot = p.Inventory, p.Profile, p.OneOff, p.Only, p.Skip, p.Reboot
 	if len(p.OneOff) > 0 {
 		return p, nil, nil
 	}

@@ -218,7 +218,7 @@ func (d *demo) show(ctx context.Context) error {
 			ok = ok && r.Err == nil
 		}
 		if s.apply || !ok {
-			(&progress{a: d.a, start: start}).outcome(results)
+			(&progress{a: d.a, start: start}).outcome("", results)
 		}
 		d.a.say("(%d ms)", time.Since(start).Milliseconds())
 		if ctx.Err() != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -220,14 +221,48 @@ func (a *app) device(f *fleet, d inventory.Device, oneOff bool) (run.Device, err
 	}
 	r.Target = retarget(d.Name, run.Target{Elevate: c.Sudo, Privileged: user == "root"})
 	r.Target.Platform = func() (string, string) { return f.platform(d.Name) }
-	r.Dial = func(ctx context.Context) (transport.Transport, error) {
-		t, err := dial(ctx)
-		if err != nil || !c.Sudo {
-			return t, err
+	elevated := func(dial func(context.Context) (elevate.Inner, error)) func(context.Context) (transport.Transport, error) {
+		return func(ctx context.Context) (transport.Transport, error) {
+			t, err := dial(ctx)
+			if err != nil || !c.Sudo {
+				return t, err
+			}
+			return elevate.New(t, elevate.Options{Device: d.Name, Password: revealed(c.SudoPassword)}), nil
 		}
-		return elevate.New(t, elevate.Options{Device: d.Name, Password: revealed(c.SudoPassword)}), nil
+	}
+	r.Dial = elevated(dial)
+	if o, ok := f.ssh[d.Name]; ok {
+		r.Redial = func(connect map[string]any) (func(context.Context) (transport.Transport, error), error) {
+			moved, err := moved(o, connect)
+			return elevated(func(ctx context.Context) (elevate.Inner, error) { return ssh.Dial(ctx, moved) }), err
+		}
 	}
 	return r, nil
+}
+
+// moved is how a device is reached after a change of that: of its address, port, user, password or identityFile.
+func moved(o ssh.Options, connect map[string]any) (ssh.Options, error) {
+	to := o
+	for k, v := range connect {
+		text := fmt.Sprint(v)
+		switch k {
+		case "address":
+			to.Address = text
+		case "port":
+			port, err := strconv.Atoi(text)
+			if err != nil {
+				return o, fmt.Errorf("port %s: %w", text, err)
+			}
+			to.Port = port
+		case "user":
+			to.User = text
+		case "password":
+			to.Password = func() (string, error) { return text, nil }
+		case "identityFile":
+			to.IdentityFile = text
+		}
+	}
+	return ssh.Moved(o, to)
 }
 
 func (a *app) sshOptions(d inventory.Device) (ssh.Options, error) {
@@ -337,6 +372,26 @@ func (f *fleet) learn(e run.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.learnt[e.Device] = e.Facts
+}
+
+// unsettle tells the devices which runs were begun on them and not followed to their end: all, or one alone.
+func (f *fleet) unsettle(only string) error {
+	s := f.store()
+	if s == nil {
+		return nil
+	}
+	open, err := s.Unsettled()
+	if err != nil {
+		return err
+	}
+	for i := range f.devices {
+		for _, u := range open[f.devices[i].Name] {
+			if only == "" || u.Run == only {
+				f.devices[i].Unsettled = append(f.devices[i].Unsettled, run.Unsettled(u))
+			}
+		}
+	}
+	return nil
 }
 
 func (f *fleet) close() {

@@ -56,7 +56,7 @@ func runPlan(ctx context.Context, a *app, o *planOptions, args []string) error {
 	if !a.json {
 		plan.Render(a.out, devices, a.style(o.all))
 	}
-	code := p.summarize("", results, true)
+	code := p.summarize(r, results, true)
 	if o.out != "" {
 		saved := &plan.Plan{Format: plan.Format, Created: time.Now().UTC(), OneOff: o.device, Only: o.only, Skip: o.skip,
 			Reboot: o.reboot, Devices: devices}

@@ -19,6 +19,7 @@ import (
 type event struct {
 	Type   string       `json:"type"` // device, plan, and those of the executor: started, resource, notified, log, finished
 	Device string       `json:"device"`
+	Run    string       `json:"run,omitempty"` // an earlier one, of which this is told now
 	Phase  string       `json:"phase,omitempty"`
 	Status string       `json:"status,omitempty"`
 	Plan   *plan.Device `json:"plan,omitempty"`
@@ -80,6 +81,9 @@ func (p *progress) report(e run.Event) {
 	if p.a.verbose {
 		p.verbose(e)
 	}
+	if p.live != nil && !p.a.quiet && e.Phase == run.Following && e.Result != nil { // the table has no line for it
+		p.a.say("%s: %s", e.Device, earlier(e))
+	}
 }
 
 // verbose logs each step, and what modules say.
@@ -115,12 +119,13 @@ func (p *progress) line(e run.Event) {
 	out := event{Type: "device", Device: e.Device, Phase: string(e.Phase)}
 	switch {
 	case e.Event != nil:
-		out.Type, out.Event, out.Phase = e.Event.Type, e.Event, ""
+		out.Type, out.Event, out.Phase, out.Run = e.Event.Type, e.Event, "", e.Run
 	case e.Log != nil:
 		out.Type, out.Event = wire.Log, e.Log
 	case e.Plan != nil:
 		out.Type, out.Plan = "plan", e.Plan
 	case e.Result != nil:
+		out.Run = e.Run
 		out.Status, out.Reboot = string(e.Result.Status), e.Result.Reboot
 		if e.Result.Err != nil {
 			out.Error, out.Hint = e.Result.Err.Error(), hint.Of(e.Result.Err)
@@ -143,9 +148,46 @@ func (p *progress) plain(e run.Event) {
 		p.a.say("%s: %s: skipped (%s)", e.Device, e.Event.Address, e.Event.Reason)
 	case e.Event != nil && e.Event.Type == wire.Log && strings.EqualFold(e.Event.Level, "warn"):
 		p.a.say("%s: %s: %s", e.Device, e.Event.Address, printable(e.Event.Text, "  "))
+	case e.Event != nil && telling[e.Event.Type] != "":
+		p.a.say("%s: %s", e.Device, told(e.Event))
+	case e.Phase == run.Following && e.Result != nil:
+		p.a.say("%s: %s", e.Device, earlier(e))
+	case e.Phase == run.Away:
+		p.a.say("%s: the run goes on there, the connection is lost (%s); trying again", e.Device, printable(e.Why, "  "))
 	case e.Phase == run.Silent:
 		p.a.say("%s: nothing heard for a while; others go on", e.Device)
 	}
+}
+
+// telling are the kinds of events that people are told of by themselves.
+var telling = map[string]string{wire.Rebooting: "restarts", wire.Rebooted: "is back", wire.Waiting: "waits", wire.Confirming: "changes how it is reached"}
+
+// told says such an event in words.
+func told(e *wire.Event) string {
+	text := e.Text
+	switch e.Type {
+	case wire.Rebooting:
+		text = fmt.Sprintf("%s (%s)", e.Reboot, e.Text)
+	case wire.Confirming:
+		text = fmt.Sprintf("the new way must be confirmed within %s, or %s is taken back", e.Text, e.Address)
+	}
+	return telling[e.Type] + ": " + printable(text, "  ")
+}
+
+// earlier says what became of a run that was begun before.
+func earlier(e run.Event) string {
+	c := e.Result.Counts
+	text := fmt.Sprintf("run %s, which went on without us: %s, %d changed, %d unchanged", e.Run, e.Result.Status, c.Changed, c.Unchanged)
+	if c.Failed > 0 {
+		text += fmt.Sprintf(", %d failed", c.Failed)
+	}
+	if c.Cancelled > 0 {
+		text += fmt.Sprintf(", %d not tried", c.Cancelled)
+	}
+	if e.Result.Err != nil {
+		text += "\n  " + printable(e.Result.Err.Error(), "  ")
+	}
+	return text
 }
 
 // consequence says whether a resource was skipped because another failed, not because the profile wants it so.
@@ -179,11 +221,14 @@ func (p *progress) close() {
 }
 
 // summarize prints how it ended, and returns the exit status.
-func (p *progress) summarize(id string, results []run.Result, planned bool) int {
+func (p *progress) summarize(r *run.Runner, results []run.Result, planned bool) int {
 	p.close()
 	code := exitDone
 	worse := func(c int) { code = max(code, c) }
-	s := summary{Type: "summary", Run: id, Devices: map[string]deviceSummary{}}
+	s := summary{Type: "summary", Devices: map[string]deviceSummary{}}
+	if !planned {
+		s.Run = r.ID
+	}
 	for _, r := range results {
 		d := deviceSummary{string(r.Status), r.Counts.Changed, r.Counts.Unchanged, r.Counts.Failed, r.Counts.Skipped, ""}
 		if r.Err != nil {
@@ -197,7 +242,7 @@ func (p *progress) summarize(id string, results []run.Result, planned bool) int 
 		case run.Pending:
 			if planned {
 				worse(exitPending)
-			} else { // shown, and declined
+			} else if !r.Open { // shown, and declined
 				worse(exitStopped)
 			}
 		case run.Failed, run.Unreachable:
@@ -211,13 +256,13 @@ func (p *progress) summarize(id string, results []run.Result, planned bool) int 
 		p.a.printJSON(s)
 	case planned:
 	default:
-		p.outcome(results)
+		p.outcome(r.ID, results)
 	}
 	return code
 }
 
 // outcome is the result of an apply for people: a line a device where that helps, and what to do about failures.
-func (p *progress) outcome(results []run.Result) {
+func (p *progress) outcome(id string, results []run.Result) {
 	out := p.a.out
 	var counts [6]int
 	width := 6
@@ -231,7 +276,7 @@ func (p *progress) outcome(results []run.Result) {
 				counts[i]++
 			}
 		}
-		if r.Status == run.Converged && len(results) > 20 || r.Status == run.Pending {
+		if r.Status == run.Converged && len(results) > 20 || r.Status == run.Pending && !r.Open {
 			continue // in a large fleet only those that need a look
 		}
 		shown++
@@ -258,6 +303,12 @@ func (p *progress) outcome(results []run.Result) {
 		if r.Reboot != "" {
 			fmt.Fprintf(out, "  a reboot is pending: %s\n", printable(r.Reboot, "  "))
 		}
+		if r.Open && r.Status == run.Pending {
+			fmt.Fprintf(out, "  goes on by itself: `fitout attach %s` follows it\n", id)
+		}
+		for _, s := range r.Stuck {
+			fmt.Fprintf(out, "  not undone: %s: %s\n", s.Address, printable(s.Reason, "  "))
+		}
 	}
 	if len(results) > 1 {
 		var parts []string
@@ -270,7 +321,7 @@ func (p *progress) outcome(results []run.Result) {
 	} else if shown == 1 && results[0].Status == run.Converged && results[0].Counts.Changed == 0 {
 		fmt.Fprintln(out, "Nothing to do.")
 	}
-	if slices.ContainsFunc(results, func(r run.Result) bool { return r.Status == run.Pending }) {
+	if slices.ContainsFunc(results, func(r run.Result) bool { return r.Status == run.Pending && !r.Open }) {
 		fmt.Fprintln(out, "Nothing was changed.")
 	}
 }

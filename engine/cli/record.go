@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"os"
 	"os/user"
 	"sync"
@@ -18,29 +19,47 @@ type recorder struct {
 	id    string
 	facts map[string]map[string]any
 
-	mu     sync.Mutex
-	events map[string][]wire.Event
-	failed bool
-	stop   chan struct{}
-	ended  chan struct{}
+	mu      sync.Mutex
+	events  map[of][]wire.Event
+	settled []run.Event // of runs that were begun before
+	failed  bool
+	stop    chan struct{}
+	ended   chan struct{}
 }
+
+// of is a run on a device.
+type of struct{ run, device string }
 
 // flushEvery is how long an event may wait for the next write.
 const flushEvery = 300 * time.Millisecond
 
-func newRecorder(a *app, s *store.Store, id, command string, devices []run.Device) *recorder {
-	r := &recorder{a: a, s: s, id: id, facts: map[string]map[string]any{}, events: map[string][]wire.Event{}, stop: make(chan struct{}), ended: make(chan struct{})}
-	rec := store.Run{ID: id, Command: command, Started: time.Now()}
+// newRecorder begins a run's record.
+func newRecorder(a *app, s *store.Store, id, command string, source store.Source, devices []run.Device) *recorder {
+	rec := store.Run{ID: id, Command: command, Started: time.Now(), Source: source}
 	if u, err := user.Current(); err == nil {
 		rec.Who = u.Username
 	}
 	rec.From, _ = os.Hostname()
 	for _, d := range devices {
-		rec.Devices = append(rec.Devices, store.Device{Name: d.Name, Address: d.Address, Profile: d.Profile, Status: "not ended"})
+		rec.Devices = append(rec.Devices, store.Device{Name: d.Name, Address: d.Address, Profile: d.Profile, Status: store.NotEnded})
 	}
+	r := goOnRecording(a, s, id)
 	r.check(s.Begin(rec))
+	return r
+}
+
+// goOnRecording records what is left of a run.
+func goOnRecording(a *app, s *store.Store, id string) *recorder {
+	r := &recorder{a: a, s: s, id: id, facts: map[string]map[string]any{}, events: map[of][]wire.Event{}, stop: make(chan struct{}), ended: make(chan struct{})}
 	go r.run()
 	return r
+}
+
+// keep remembers what opens the secrets in a device's journal. Without it the run is as good; only what needs a secret
+// can't go on after a restart, nor be undone.
+func (r *recorder) keep(device string, key []byte) error {
+	r.check(r.s.SetKey(r.id, device, key))
+	return nil
 }
 
 func (r *recorder) run() {
@@ -61,13 +80,13 @@ func (r *recorder) run() {
 func (r *recorder) flush() {
 	r.mu.Lock()
 	events, facts := r.events, r.facts
-	r.events, r.facts = map[string][]wire.Event{}, map[string]map[string]any{}
+	r.events, r.facts = map[of][]wire.Event{}, map[string]map[string]any{}
 	r.mu.Unlock()
 	if len(facts) > 0 {
 		r.check(r.s.SetFacts(facts))
 	}
-	for device, es := range events {
-		r.check(r.s.AddEvents(r.id, device, es))
+	for of, es := range events {
+		r.check(r.s.AddEvents(of.run, of.device, es))
 	}
 }
 
@@ -85,8 +104,23 @@ func (r *recorder) report(e run.Event) {
 	if e.Facts != nil {
 		r.facts[e.Device] = e.Facts
 	}
-	if e.Event != nil && e.Event.Type != wire.Begin {
-		r.events[e.Device] = append(r.events[e.Device], *e.Event)
+	run := cmp.Or(e.Run, r.id)
+	if e.Event != nil && e.Event.Type != wire.Begin && e.Event.N > 0 {
+		r.events[of{run, e.Device}] = append(r.events[of{run, e.Device}], *e.Event)
+	}
+	if e.Run != "" && e.Result != nil {
+		r.settled = append(r.settled, e)
+	}
+}
+
+// settle records the ends of runs that were begun before.
+func (r *recorder) settle(devices []run.Device) {
+	for _, e := range r.settled {
+		for _, d := range devices {
+			if d.Name == e.Device {
+				r.check(r.s.Settle(e.Run, time.Now(), recorded(*e.Result, d)))
+			}
+		}
 	}
 }
 
@@ -94,13 +128,33 @@ func (r *recorder) report(e run.Event) {
 func (r *recorder) finish(results []run.Result, devices []run.Device) {
 	close(r.stop)
 	<-r.ended
+	r.settle(devices)
 	var out []store.Device
 	for i, res := range results {
-		d := store.Device{Name: res.Device, Address: devices[i].Address, Profile: devices[i].Profile, Status: string(res.Status), Counts: res.Counts, Reboot: res.Reboot}
-		if res.Err != nil {
-			d.Error = res.Err.Error()
-		}
-		out = append(out, d)
+		out = append(out, recorded(res, devices[i]))
 	}
 	r.check(r.s.Finish(r.id, time.Now(), out))
+}
+
+// finishSome records the results of some of a run's devices.
+func (r *recorder) finishSome(results []run.Result, devices []run.Device) {
+	close(r.stop)
+	<-r.ended
+	r.settle(devices)
+	for i, res := range results {
+		if d := recorded(res, devices[i]); d.Status != store.NotEnded {
+			r.check(r.s.Settle(r.id, time.Now(), d))
+		}
+	}
+}
+
+func recorded(res run.Result, d run.Device) store.Device {
+	out := store.Device{Name: res.Device, Address: d.Address, Profile: d.Profile, Status: string(res.Status), Counts: res.Counts, Reboot: res.Reboot}
+	if res.Err != nil {
+		out.Error = res.Err.Error()
+	}
+	if res.Open {
+		out.Status = store.NotEnded
+	}
+	return out
 }

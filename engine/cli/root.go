@@ -158,7 +158,7 @@ Every flag --some-flag can be set as FITOUT_SOME_FLAG in the environment.`,
 	f.BoolVar(&a.noColor, "no-color", false, "print no colors (as NO_COLOR does)")
 	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
-		newApplyCommand(a), newPlanCommand(a), newCheckCommand(a), newFactsCommand(a), newRunsCommand(a),
+		newApplyCommand(a), newUndoCommand(a), newAttachCommand(a), newPlanCommand(a), newCheckCommand(a), newFactsCommand(a), newRunsCommand(a),
 		newTrustCommand(a), newSecretCommand(a), newCleanCommand(a), newSchemaCommand(a), newExplainCommand(a),
 		newProfilesCommand(a), newDemoCommand(a), newCompletionCommand(a), newVersionCommand(a),
 	)

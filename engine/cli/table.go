@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -89,6 +90,10 @@ func (t *table) update(e run.Event) {
 		return
 	}
 	switch {
+	case e.Phase == run.Following:
+		r.to("following", "run "+e.Run)
+	case e.Phase == run.Away:
+		r.to("away", "the run goes on; connecting again")
 	case e.Result != nil:
 		r.status, r.step, r.detail = e.Result.Status, string(e.Result.Status), ""
 		if e.Result.Err != nil {
@@ -100,6 +105,8 @@ func (t *table) update(e run.Event) {
 		r.to("applying", e.Event.Address)
 	case e.Event != nil && e.Event.Type == wire.Resolved:
 		r.done++
+	case e.Event != nil && telling[e.Event.Type] != "":
+		r.to(telling[e.Event.Type], printable(cmp.Or(e.Event.Reboot, e.Event.Text), ""))
 	case e.Event != nil || e.Log != nil:
 	case e.Plan != nil:
 		r.total = len(e.Plan.Resources)

@@ -14,7 +14,12 @@ type Position struct {
 	Line, Col int
 }
 
-func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col) }
+func (p Position) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
+}
 
 // Resource is one declaration, complete for one device: every expression evaluated, every reference resolved.
 type Resource struct {

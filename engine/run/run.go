@@ -38,6 +38,17 @@ type Device struct {
 	// Dial connects to it.
 	Dial   func(ctx context.Context) (transport.Transport, error)
 	Target Target
+	// Redial says how it is reached when a run changes that: connect holds what changes. Nil where it can't.
+	Redial func(connect map[string]any) (func(ctx context.Context) (transport.Transport, error), error)
+	// Unsettled are the runs that were begun on it from here and whose end isn't known, the oldest first.
+	Unsettled []Unsettled
+}
+
+// Unsettled is a run that may go on, or have ended, without us.
+type Unsettled struct {
+	Run  string
+	Last int    // the last event that is known
+	Key  []byte // opens the secrets in the device's journal
 }
 
 // Status is what became of a device.
@@ -60,7 +71,9 @@ const (
 	Observing  Phase = "observing"
 	Planned    Phase = "planned"
 	Applying   Phase = "applying"
-	Silent     Phase = "silent" // nothing was heard for a while; the slot is given up
+	Silent     Phase = "silent"    // nothing was heard for a while; the slot is given up
+	Away       Phase = "away"      // the connection is lost; the run goes on, and we try to follow it on
+	Following  Phase = "following" // a run that was begun before
 	Done       Phase = "done"
 )
 
@@ -68,6 +81,8 @@ const (
 type Event struct {
 	Device string
 	Phase  Phase
+	Run    string         // with following: which run; "" is the one at hand
+	Why    string         // with away
 	Plan   *plan.Device   // with planned
 	Event  *wire.Event    // of the executor, while applying
 	Result *Result        // with done
@@ -86,6 +101,9 @@ type Result struct {
 	Failures []wire.Event // the resources that failed
 	NotTried int          // resources that were not reached
 	Drifted  bool
+	Stuck    []wire.Stuck // changes that can't be taken back
+	// Open says that the run was begun on the device and that its end isn't known.
+	Open bool
 }
 
 // Runner works on devices.
@@ -98,6 +116,18 @@ type Runner struct {
 	Expected *plan.Plan
 	// Report receives progress, one event at a time.
 	Report func(Event)
+	// Keep remembers, before a device begins with the run, what opens the secrets in its journal.
+	Keep func(device string, key []byte) error
+	// Detach has Apply return as soon as each device has begun.
+	Detach bool
+	// Undo, if set, is the run to take back: what to apply comes from the device's journal of it. Undone are its keys, by
+	// device.
+	Undo   string
+	Undone map[string][]byte
+	Force  bool // although others have changed something since
+	// Patience is how long a device may be out of reach in the middle of a run before we let it go on alone. A machine that
+	// restarts gets RestartPatience. 0: 3 min, 15 min.
+	Patience, RestartPatience time.Duration
 	// Quiet is how long a device may be silent before it gives up its slot, and Lost before it is given up. 0: 7 s, 3 min.
 	Quiet, Lost time.Duration
 
@@ -135,6 +165,12 @@ func (r *Runner) begin() {
 	}
 	if r.Lost == 0 {
 		r.Lost = 3 * time.Minute
+	}
+	if r.Patience == 0 {
+		r.Patience = 3 * time.Minute
+	}
+	if r.RestartPatience == 0 {
+		r.RestartPatience = 15 * time.Minute
 	}
 	r.slots, r.live = make(chan struct{}, r.Parallel), map[*worker]bool{}
 }
@@ -243,6 +279,18 @@ func (r *Runner) Apply(ctx context.Context, devices []Device, confirm func([]Res
 	for _, w := range ws {
 		w.done()
 	}
+	return results(ws)
+}
+
+// Attach follows a run to its end on devices where it was begun, and has it go on where it stopped half-way.
+func (r *Runner) Attach(ctx context.Context, devices []Device) []Result {
+	r.begin()
+	ws := r.workers(devices)
+	r.each(ctx, ws, func(ctx context.Context, w *worker) {
+		w.attach(ctx)
+		w.hangUp()
+		w.done()
+	})
 	return results(ws)
 }
 

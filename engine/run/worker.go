@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,6 +37,8 @@ type worker struct {
 	compiled  *profile.Compiled
 	resources []profile.Resource
 	observed  *wire.Observed
+	key       []byte
+	last      wire.Event // of the run that is followed
 }
 
 // acquire waits for a slot. It is false when the run is over before there was one.
@@ -166,6 +169,11 @@ const farewell = 5 * time.Second
 // closing the connection would have the device kill it. What it takes to go on is forgotten: a fleet may be large.
 func (w *worker) hangUp() {
 	w.compiled, w.resources, w.observed = nil, nil, nil
+	w.hangUpKeeping()
+}
+
+// hangUpKeeping is hangUp in the middle of a run, which needs all of it again.
+func (w *worker) hangUpKeeping() {
 	w.mu.Lock()
 	s, t := w.session, w.transport
 	w.session, w.transport = nil, nil
@@ -190,8 +198,11 @@ func (w *worker) prepare(ctx context.Context) bool {
 	if err := w.retake(ctx); err != nil {
 		return w.fail(err)
 	}
+	if err := w.catchUp(ctx); err != nil {
+		return w.fail(err)
+	}
 	w.r.report(Event{Device: w.d.Name, Phase: Observing, Facts: w.session.Hello.Facts})
-	compiled, err := w.d.Compile(w.session.Hello.Facts)
+	compiled, err := w.declared(ctx)
 	if err != nil {
 		return w.fail(err)
 	}
@@ -208,7 +219,7 @@ func (w *worker) prepare(ctx context.Context) bool {
 	}
 	w.observed = observed
 	p := plan.Make(w.d.Name, w.d.Address, w.resources, compiled.Blobs, observed)
-	p.Profile = w.d.Profile
+	p.Profile, p.Settings = w.d.Profile, compiled.Settings
 	w.res.Plan = &p
 	w.res.Reboot = observed.Reboot
 	count := p.Count()
@@ -222,6 +233,9 @@ func (w *worker) prepare(ctx context.Context) bool {
 	}
 	switch {
 	case count.Pending() > 0:
+		if err := p.Refused(); err != nil {
+			return w.fail(err)
+		}
 		w.res.Status = Pending
 		return true
 	case count.Errors > 0:
@@ -295,7 +309,8 @@ func (w *worker) observe(ctx context.Context) (*wire.Observed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.session.conn.Send(wire.Message{Observe: &wire.Observe{Resources: rs, Secrets: w.compiled.Secrets}}); err != nil {
+	if err := w.session.conn.Send(wire.Message{Observe: &wire.Observe{Resources: rs, Secrets: w.compiled.Secrets,
+		Settings: w.compiled.Settings, Now: time.Now()}}); err != nil {
 		return nil, w.session.lost()
 	}
 	for {
@@ -393,7 +408,9 @@ func (w *worker) perform(ctx context.Context) {
 		w.fail(err)
 		return
 	}
-	doc := &wire.Document{ID: w.r.ID, Holder: me(), Resources: rs, Secrets: w.compiled.Secrets, Expect: map[string]string{}}
+	w.key = make([]byte, 32)
+	rand.Read(w.key)
+	doc := &wire.Document{ID: w.r.ID, Key: w.key, Settings: w.compiled.Settings, Holder: me(), Resources: rs, Secrets: w.compiled.Secrets, Expect: map[string]string{}}
 	doc.Holder.Run = doc.ID
 	for _, o := range w.observed.Observations {
 		if o.Error == "" && o.Op != modules.Skip {
@@ -405,11 +422,18 @@ func (w *worker) perform(ctx context.Context) {
 		return
 	}
 	defer w.stopRunning()
+	if w.r.Keep != nil {
+		if err := w.r.Keep(w.d.Name, w.key); err != nil {
+			w.fail(err)
+			return
+		}
+	}
+	w.res.Open = true
 	if err := w.session.conn.Send(wire.Message{Run: doc}); err != nil {
 		w.fail(w.session.lost())
 		return
 	}
-	w.follow(ctx)
+	w.followOn(ctx, w.r.ID)
 }
 
 func (w *worker) startRunning() bool {
@@ -447,39 +471,6 @@ func (w *worker) send(hash string) error {
 	return w.session.conn.SendBlob(wire.Blob{Hash: hash, Size: c.Size, Secret: c.Secret}, f)
 }
 
-// follow reports the run's events to their end.
-func (w *worker) follow(ctx context.Context) {
-	for {
-		m, err := w.await(ctx)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			w.session.conn.Send(wire.Message{Cancel: &wire.Cancel{Now: true}})
-			w.res.Status = Cancelled
-			return
-		case err != nil:
-			w.fail(err)
-			return
-		case m.Failed != nil:
-			w.res.Drifted = m.Failed.Kind == wire.Drift
-			w.fail(describe(m.Failed))
-			return
-		case m.Event == nil:
-			continue
-		}
-		e := m.Event
-		if e.Type == wire.Resolved && e.Status == wire.FailedStatus {
-			w.res.Failures = append(w.res.Failures, *e)
-		}
-		if e.Type == wire.Finished {
-			w.finished(e)
-		}
-		w.r.report(Event{Device: w.d.Name, Phase: Applying, Event: e})
-		if e.Type == wire.Finished {
-			return
-		}
-	}
-}
-
 func (w *worker) finished(e *wire.Event) {
 	if e.Counts != nil {
 		w.res.Counts = *e.Counts
@@ -487,6 +478,7 @@ func (w *worker) finished(e *wire.Event) {
 	if e.Reboot != "" {
 		w.res.Reboot = e.Reboot
 	}
+	w.res.Open = false
 	w.res.NotTried = w.res.Counts.Cancelled
 	switch c := w.res.Counts; {
 	case len(w.res.Failures) > 0:

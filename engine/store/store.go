@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,26 @@ type Run struct {
 	From     string    `json:"from"`
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"` // zero: not known to have ended
+	Source   Source    `json:"source,omitzero"`
 	Devices  []Device  `json:"devices"`
+}
+
+// Source is where a run's devices came from: whoever follows it later reaches them the same way.
+type Source struct {
+	Inventory string   `json:"inventory,omitempty"` // absolute path; "" for one-off devices
+	Profile   string   `json:"profile,omitempty"`
+	OneOff    []string `json:"oneOff,omitempty"`
+	Undoes    string   `json:"undoes,omitempty"` // the run that is undone
+}
+
+// NotEnded is the status of a device whose run isn't known to have ended.
+const NotEnded = "not ended"
+
+// Unsettled is a run on a device that isn't known to have ended.
+type Unsettled struct {
+	Run  string
+	Last int    // the last event that is known
+	Key  []byte // opens the secrets in the device's journal
 }
 
 // Device is what became of a device in a run.
@@ -57,7 +77,14 @@ CREATE TABLE IF NOT EXISTS events (run TEXT NOT NULL REFERENCES runs(id) ON DELE
 CREATE TABLE IF NOT EXISTS facts (device TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = 1;`
 
-const version = 1
+// schema2 is what is known of runs that go on without us.
+const schema2 = `
+ALTER TABLE runs ADD COLUMN source TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE keys (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, device TEXT NOT NULL, key BLOB NOT NULL, PRIMARY KEY (run, device)) WITHOUT ROWID;
+CREATE INDEX unsettled ON devices (name) WHERE json_extract(data, '$.status') = 'not ended';
+PRAGMA user_version = 2;`
+
+const version = 2
 
 // Open opens the store, making it where it is missing.
 func Open(path string) (*Store, error) {
@@ -92,8 +119,15 @@ func (s *Store) migrate() error {
 		return fmt.Errorf("it was made by a newer fitout (version %d)", v)
 	}
 	return s.write(func(tx *sql.Tx) error {
-		_, err := tx.Exec(schema)
-		return err
+		if err := tx.QueryRow("PRAGMA user_version").Scan(&v); err != nil { // another process may have been quicker
+			return err
+		}
+		for ; v < version; v++ {
+			if _, err := tx.Exec([]string{schema, schema2}[v]); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -114,18 +148,77 @@ func (s *Store) write(do func(*sql.Tx) error) error {
 // Begin records that a run begins.
 func (s *Store) Begin(r Run) error {
 	return s.write(func(tx *sql.Tx) error {
-		if _, err := tx.Exec("INSERT INTO runs (id, command, who, origin, started) VALUES (?,?,?,?,?)", r.ID, r.Command, r.Who, r.From, r.Started.UnixNano()); err != nil {
+		source, err := json.Marshal(r.Source)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec("INSERT INTO runs (id, command, who, origin, started, source) VALUES (?,?,?,?,?,?)", r.ID, r.Command, r.Who, r.From, r.Started.UnixNano(), string(source)); err != nil {
 			return err
 		}
 		return putDevices(tx, r.ID, r.Devices)
 	})
 }
 
+// SetKey keeps what opens the secrets in a device's journal of a run. It is on the disk when this returns.
+func (s *Store) SetKey(run, device string, key []byte) error {
+	return s.write(func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT OR REPLACE INTO keys (run, device, key) VALUES (?,?,?)", run, device, key)
+		return err
+	})
+}
+
+// Key is what opens the secrets in a device's journal of a run, or nil.
+func (s *Store) Key(run, device string) (key []byte, err error) {
+	err = s.db.QueryRow("SELECT key FROM keys WHERE run=? AND device=?", run, device).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return key, err
+}
+
+// Unsettled returns, by device, the runs that were sent to devices and aren't known to have ended, the oldest first.
+func (s *Store) Unsettled() (map[string][]Unsettled, error) {
+	rows, err := s.db.Query(`SELECT d.name, d.run, k.key, COALESCE((SELECT MAX(n) FROM events e WHERE e.run=d.run AND e.device=d.name), 0)
+FROM devices d JOIN keys k ON k.run=d.run AND k.device=d.name WHERE json_extract(d.data, '$.status') = 'not ended' ORDER BY d.run`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string][]Unsettled{}
+	for rows.Next() {
+		var name string
+		var u Unsettled
+		if err := rows.Scan(&name, &u.Run, &u.Key, &u.Last); err != nil {
+			return nil, err
+		}
+		out[name] = append(out[name], u)
+	}
+	return out, rows.Err()
+}
+
+// Settle records what became of one device in a run, and the run's end where that was the last.
+func (s *Store) Settle(run string, at time.Time, d Device) error {
+	return s.write(func(tx *sql.Tx) error {
+		b, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec("UPDATE devices SET data=? WHERE run=? AND name=?", string(b), run, d.Name); err != nil {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE runs SET finished=? WHERE id=? AND finished IS NULL
+AND NOT EXISTS (SELECT 1 FROM devices WHERE run=? AND json_extract(data, '$.status') = 'not ended')`, at.UnixNano(), run, run)
+		return err
+	})
+}
+
 // Finish records how a run ended. Devices replace those of the same name.
 func (s *Store) Finish(run string, at time.Time, devices []Device) error {
 	return s.write(func(tx *sql.Tx) error {
-		if _, err := tx.Exec("UPDATE runs SET finished=? WHERE id=?", at.UnixNano(), run); err != nil {
-			return err
+		if !slices.ContainsFunc(devices, func(d Device) bool { return d.Status == NotEnded }) {
+			if _, err := tx.Exec("UPDATE runs SET finished=? WHERE id=?", at.UnixNano(), run); err != nil {
+				return err
+			}
 		}
 		return putDevices(tx, run, devices)
 	})
@@ -162,7 +255,7 @@ func (s *Store) AddEvents(run, device string, events []wire.Event) error {
 
 // Runs lists the last n runs, the newest first.
 func (s *Store) Runs(n int) ([]Run, error) {
-	rows, err := s.db.Query("SELECT id, command, who, origin, started, finished FROM runs ORDER BY started DESC LIMIT ?", n)
+	rows, err := s.db.Query("SELECT id, command, who, origin, started, finished, source FROM runs ORDER BY started DESC LIMIT ?", n)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +282,11 @@ func (s *Store) Runs(n int) ([]Run, error) {
 func scan(scan func(...any) error) (r Run, err error) {
 	var started int64
 	var finished sql.NullInt64
-	if err = scan(&r.ID, &r.Command, &r.Who, &r.From, &started, &finished); err != nil {
+	var source string
+	if err = scan(&r.ID, &r.Command, &r.Who, &r.From, &started, &finished, &source); err != nil {
+		return r, err
+	}
+	if err = json.Unmarshal([]byte(source), &r.Source); err != nil {
 		return r, err
 	}
 	r.Started = time.Unix(0, started).UTC()
@@ -201,9 +298,9 @@ func scan(scan func(...any) error) (r Run, err error) {
 
 // Find returns the run with this ID, or the only one whose ID begins or ends so. "" and "last" are the newest.
 func (s *Store) Find(id string) (Run, error) {
-	query, args := "SELECT id, command, who, origin, started, finished FROM runs WHERE id LIKE ? ESCAPE '!' OR id LIKE ? ESCAPE '!' ORDER BY started DESC LIMIT 2", []any{like(id) + "%", "%" + like(id)}
+	query, args := "SELECT id, command, who, origin, started, finished, source FROM runs WHERE id LIKE ? ESCAPE '!' OR id LIKE ? ESCAPE '!' ORDER BY started DESC LIMIT 2", []any{like(id) + "%", "%" + like(id)}
 	if id == "" || id == "last" {
-		query, args = "SELECT id, command, who, origin, started, finished FROM runs ORDER BY started DESC LIMIT 1", nil
+		query, args = "SELECT id, command, who, origin, started, finished, source FROM runs ORDER BY started DESC LIMIT 1", nil
 	}
 	rows, err := s.db.Query(query, args...)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fitout-dev/fitout/engine/transport"
 )
 
 // Defaults of what Options leave out.
@@ -47,6 +49,18 @@ type Options struct {
 
 	ConfigFile string // default: ~/.ssh/config and /etc/ssh/ssh_config; "none" is none
 	HomeDir    string // default: the user's
+
+	knownAs string // the name in known_hosts, of a machine that has moved
+}
+
+// Moved says that the machine of o is reached as to from now on: what is known of its host keys holds there, too.
+func Moved(o, to Options) (Options, error) {
+	h, err := shared.caches.resolve(o)
+	if err != nil {
+		return to, &transport.Error{Err: err}
+	}
+	to.knownAs = h.hostKeyName
+	return to, nil
 }
 
 // hop is one host to connect to, with everything decided.
@@ -225,6 +239,9 @@ func (c *caches) resolveHop(o Options, ds []directive) (h *hop, jump string, err
 	h.hostKeyName = normalize(strings.ToLower(h.host), h.port)
 	if alias := s.first("hostkeyalias"); alias != "" {
 		h.hostKeyName = strings.ToLower(alias)
+	}
+	if o.knownAs != "" {
+		h.hostKeyName = o.knownAs
 	}
 	if o.KnownHosts != "" {
 		h.knownHosts = append(h.knownHosts, expandHome(o.KnownHosts, o.HomeDir))
