@@ -62,6 +62,7 @@ func TestOnMachine(t *testing.T) {
 				t.Errorf("pwck and grpck complain of:\n%s\nbefore:\n%s", got, complaints)
 			}
 			logsOn(t, m, "alice", signer)
+			takesBack(d, public)
 
 			// The machine's own tools change what we made, and we what they did.
 			m.Run(t, "echo cara:other | chpasswd && usermod -G '' ben && useradd -m dan && passwd -q -l alice")
@@ -117,6 +118,23 @@ func TestOnMachine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// takesBack undoes changes of users and groups, made with the machine's own tools in part, and asks those tools.
+func takesBack(d *moduletest.Device, public string) {
+	d.M.Run(d.T(), `groupadd team; useradd -m -c 'Old Name,Room 7' -s /bin/sh -G team,sales old; useradd -M -d /nowhere sys1; usermod -aG team ben
+		usermod -p '$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/' old; chage -d 2020-02-02 -M 90 -E 2040-01-01 old
+		mkdir -m 755 ~old/.ssh; printf '# mine\n' > ~old/.ssh/authorized_keys; chmod 640 ~old/.ssh/authorized_keys; chown -R old:old ~old/.ssh; gpasswd -A old team`)
+	state := `for db in passwd group shadow gshadow; do getent $db; done; cat /etc/subuid /etc/subgid; id old; passwd -S old; chage -l old
+		find /home -printf '%p %M %u %g %l\n' | sort; cat /home/old/.ssh/authorized_keys`
+	d.TakesBack("users", fmt.Sprintf(`[{"name": "new", "groups": ["team"], "password": "x", "sshKeys": [%q]}, {"name": "new2", "system": true}]`, public), state)
+	d.TakesBack("users", fmt.Sprintf(`{"name": "old", "fullName": "New Name", "shell": "/bin/bash", "groups": ["sales"], "groupsExact": true, "password": "changed",
+		"locked": true, "expires": "never", "sshKeys": [%q]}`, public), "("+state+") 2>&1 || :")
+	d.TakesBack("users", `{"name": "old", "uid": 6543, "home": "/home/older", "moveHome": true}`, "("+state+") 2>&1 || :")
+	d.TakesBack("users", `[{"name": "old", "state": "absent"}, {"name": "sys1", "state": "absent"}]`, "("+state+") 2>&1 || :")
+	d.TakesBack("groups", `[{"name": "fresh"}, {"name": "team", "state": "absent"}, {"name": "fixed", "gid": 5555}]`, "("+state+") 2>&1 || :")
+	d.Converge("groups", `[{"name": "fresh", "state": "absent"}, {"name": "fixed", "gid": 5000}]`)
+	d.M.Run(d.T(), "userdel -r new; userdel new2; rm -rf /home/old /home/older")
 }
 
 // converged applies, and wants nothing left to do.

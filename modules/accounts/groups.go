@@ -25,6 +25,9 @@ type Group struct {
 	Members []string `json:"members,omitzero" fit:"observed" title:"Members"`
 	// State is whether the group should exist. A group that is somebody's primary group can't be removed.
 	State string `json:"state,omitzero" fit:"state" title:"State" enum:"present,absent"`
+
+	// What the databases have of it, line by line.
+	Record *Record `json:"record,omitzero" fit:"observed,secret" title:"Entries"`
 }
 
 // Groups is the resource type of groups.
@@ -62,7 +65,8 @@ func (Groups) Observe(_ context.Context, h *host.Host, want Group) (Group, error
 		return Group{Name: want.Name, State: modules.Absent}, nil
 	}
 	gid, _ := strconv.Atoi(e[grGID])
-	return Group{Name: want.Name, GID: &gid, Members: list(e[grMembers]), State: modules.Present}, nil
+	return Group{Name: want.Name, GID: &gid, Members: list(e[grMembers]), State: modules.Present,
+		Record: &Record{Entries: db.record(want.Name, db.group, db.gshadow).Entries}}, nil
 }
 
 // Apply edits /etc/group and /etc/gshadow.
@@ -75,6 +79,9 @@ func (g Groups) Apply(ctx context.Context, h *host.Host, want, _ Group) (modules
 			return db.removeGroup(want.Name)
 		}
 		e := db.group.find(want.Name)
+		if e == nil && want.Record != nil {
+			return db.recreate(ctx, want.Name, want.Record)
+		}
 		if e == nil {
 			_, err := db.addGroup(ctx, want.Name, want.GID, want.System)
 			return err
@@ -86,16 +93,18 @@ func (g Groups) Apply(ctx context.Context, h *host.Host, want, _ Group) (modules
 	})
 }
 
-// Inverse refuses to bring a group back that had members: they would be missing.
+// Inverse puts a removed group back with its members, and a number where want had set it.
 func (Groups) Inverse(want, have Group) (Group, error) {
-	if want.State == modules.Absent && len(have.Members) > 0 {
-		return have, fmt.Errorf("group %s had members (%s), which are not put back", have.Name, strings.Join(have.Members, ", "))
+	back := Group{Name: have.Name, State: have.State}
+	switch {
+	case have.State == modules.Absent:
+	case want.State == modules.Absent:
+		back.GID, back.Record = have.GID, have.Record
+		return back, have.Record.plain()
+	case want.GID != nil:
+		back.GID = have.GID
 	}
-	if want.GID == nil && want.State != modules.Absent {
-		have.GID = nil
-	}
-	have.Members = nil
-	return have, nil
+	return back, nil
 }
 
 // addGroup adds a group and returns its number: gid, or the next free one.

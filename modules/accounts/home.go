@@ -175,7 +175,7 @@ func (db *databases) removeHome(e []string) error {
 			return err
 		}
 	}
-	mail := path.Join(cmp.Or(db.defs["MAIL_DIR"], "/var/mail"), e[0])
+	mail := db.mailbox(e[0])
 	if i, err := h.Lstat(mail); err == nil && i.Kind == host.KindFile {
 		return h.Remove(mail)
 	}

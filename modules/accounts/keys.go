@@ -184,11 +184,23 @@ func writeKeys(h *host.Host, e []string, want User) error {
 		return err
 	}
 	merged := mergeKeys(string(text), want.SSHKeys, want.SSHKeysExact)
+	var was *Keys
+	if want.Record != nil {
+		was = want.Record.Keys
+	}
+	if was != nil {
+		if merged = was.spelled(merged); merged == "" && !was.File {
+			return was.unmake(h, home, ssh)
+		}
+	}
 	if merged == string(text) {
 		return nil
 	}
 	if i, err := ssh.Lstat(keysFile); err == nil {
 		attr.Mode = modules.Ptr(i.Mode &^ 0o022) // others' writing would make sshd refuse the file
+	}
+	if was != nil && was.File {
+		attr.Mode = &was.Mode
 	}
 	return ssh.Write(keysFile, merged, attr)
 }

@@ -25,6 +25,7 @@ type table struct {
 	old   string
 	err   error // why it can't be read: fs.ErrNotExist, fs.ErrPermission
 	attr  host.Attr
+	form  form
 }
 
 // line is one line with its end. fields is nil where it is no entry.
@@ -60,7 +61,7 @@ func (f form) matches(fields []string) bool {
 }
 
 func parseTable(path, content string, f form) *table {
-	t := &table{path: path, old: content}
+	t := &table{path: path, old: content, form: f}
 	for text := range strings.Lines(content) {
 		l := line{text: text}
 		if fields := strings.Split(strings.TrimRight(text, "\r\n"), ":"); f.matches(fields) {
@@ -77,15 +78,15 @@ func parseTable(path, content string, f form) *table {
 func readTable(h *host.Host, path string, f form) *table {
 	real, err := h.Real(path)
 	if err != nil {
-		return &table{path: path, err: err}
+		return &table{path: path, err: err, form: f}
 	}
 	info, err := h.Lstat(real)
 	if err != nil {
-		return &table{path: path, err: err}
+		return &table{path: path, err: err, form: f}
 	}
 	b, err := h.ReadFile(real)
 	if err != nil {
-		return &table{path: path, err: err}
+		return &table{path: path, err: err, form: f}
 	}
 	t := parseTable(path, string(b), f)
 	t.attr = host.Attr{Mode: &info.Mode, UID: &info.UID, GID: &info.GID}

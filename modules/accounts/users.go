@@ -62,6 +62,9 @@ type User struct {
 	RemoveHome bool `json:"removeHome,omitzero" fit:"behaviour" title:"Remove the home" default:"false"`
 	// State is whether the user should exist. One who is logged on, or has a process, can't be removed.
 	State string `json:"state,omitzero" fit:"state" title:"State" enum:"present,absent"`
+
+	// What the databases have of it, line by line.
+	Record *Record `json:"record,omitzero" fit:"observed,secret" title:"Entries"`
 }
 
 // Users is the resource type of users.
@@ -151,17 +154,30 @@ func (Users) Observe(_ context.Context, h *host.Host, want User) (User, error) {
 	}
 	e := db.passwd.find(want.Name)
 	if e == nil {
-		return User{Name: want.Name, State: modules.Absent}, nil
+		r := db.record(want.Name, db.own()...)
+		if want.State != modules.Absent {
+			db.newHome(want, nil, r)
+		}
+		return User{Name: want.Name, State: modules.Absent, Record: r}, nil
 	}
 	have := db.user(e)
+	have.Record = db.record(want.Name, db.own()...)
+	if want.State != modules.Absent {
+		db.newHome(want, e, have.Record)
+	} else if want.RemoveHome {
+		have.Record.Lost = db.lost(e)
+	}
 	if err := db.shadow.err; err != nil && !db.shadow.missing() && (want.Password != nil || want.Locked != nil || want.Expires != nil) {
 		if errors.Is(err, fs.ErrPermission) {
 			err = hint.New(err, "password, locked and expires need root's rights: set connect.sudo")
 		}
 		return User{}, err
 	}
-	if want.SSHKeys != nil {
+	if want.SSHKeys != nil || want.State == modules.Absent && want.Record != nil {
 		if have.SSHKeys, err = readKeys(h, e); err != nil {
+			return User{}, err
+		}
+		if have.Record.Keys, err = recordKeys(h, e); err != nil {
 			return User{}, err
 		}
 	}
@@ -298,23 +314,35 @@ func groupsMet(want, have User) bool {
 	return true
 }
 
-// Inverse puts back only what want had set, so that what others changed meanwhile stays. A new user's home stays when
-// the user goes: there may be work in it by now.
+// Inverse puts back only what want had set, so that what others changed meanwhile stays. A new user's home goes along with
+// the user as long as it is as it was made: later there may be work in it.
 func (Users) Inverse(want, have User) (User, error) {
-	if have.Password != nil && !crypted(*have.Password) && (want.Password != nil || want.State == modules.Absent) {
-		return User{}, fmt.Errorf("the old password of %s is kept in a form that can't be put back", have.Name)
+	back, r := User{Name: have.Name, State: have.State}, have.Record
+	if r == nil {
+		r = &Record{}
 	}
-	back := User{Name: have.Name, State: have.State}
+	des := have.Password != nil && !crypted(*have.Password)
 	switch {
 	case have.State == modules.Absent:
+		back.Record = r
 		return back, nil
 	case want.State == modules.Absent:
-		if want.RemoveHome {
-			return back, fmt.Errorf("the home of %s is gone", have.Name)
+		if r.Lost != "" {
+			return back, fmt.Errorf("%s would be lost", r.Lost)
 		}
 		back = have
 		back.SSHKeys, back.CreateHome = nil, modules.Ptr(false)
-		return back, nil
+		if des {
+			back.Password = nil // the record has it
+		}
+		if want.Record != nil && want.Record.NewHome != "" { // an undo, which removes the home too
+			back.SSHKeys, back.CreateHome = have.SSHKeys, modules.Ptr(true)
+		}
+		return back, r.plain()
+	case want.Password != nil && des:
+		return back, fmt.Errorf("the old password of %s has a hash (DES) that can't be put back", have.Name)
+	case r.NewHome != "":
+		return back, fmt.Errorf("the home %s that will be made for %s is not removed again", r.NewHome, have.Name)
 	}
 	if want.UID != nil {
 		back.UID = have.UID
@@ -324,6 +352,9 @@ func (Users) Inverse(want, have User) (User, error) {
 	}
 	if want.Home != nil {
 		back.Home, back.MoveHome, back.CreateHome = have.Home, want.MoveHome, modules.Ptr(false)
+		if f := r.Entries["passwd"]; have.Home == nil && len(f) > 0 { // it names a folder that isn't there
+			back.Home = &strings.Split(f[0].Text, ":")[pwHome]
+		}
 	}
 	if want.Shell != nil {
 		back.Shell = have.Shell
@@ -346,5 +377,6 @@ func (Users) Inverse(want, have User) (User, error) {
 	if want.SSHKeys != nil {
 		back.SSHKeys, back.SSHKeysExact = have.SSHKeys, true
 	}
-	return back, nil
+	back.Record = r
+	return back, r.plain()
 }

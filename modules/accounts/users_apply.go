@@ -32,11 +32,11 @@ func (u Users) Apply(ctx context.Context, h *host.Host, want, _ User) (modules.O
 	return modules.Outcome{}, writeKeys(h, load(h).passwd.find(want.Name), want)
 }
 
-// checkApply is Check once more: undo, and values that weren't known before, come without it. An undo may put back an
-// empty password.
+// checkApply is Check once more: values that weren't known before come without it. An undo may put back what the device
+// had, whatever that is.
 func (u Users) checkApply(want User) error {
-	if want.Password != nil && *want.Password == "" {
-		want.Password = nil
+	if want.Record != nil {
+		return checkName("user", want.Name)
 	}
 	return u.Check(want)
 }
@@ -48,6 +48,12 @@ func (db *databases) setUser(ctx context.Context, want User) error {
 	}
 	e := db.passwd.find(want.Name)
 	created := e == nil
+	if created && want.Record != nil && want.Record.fields(db.passwd) != nil {
+		if err := db.recreate(ctx, want.Name, want.Record); err != nil || !wantsHome(want) {
+			return err
+		}
+		return db.createHome(db.passwd.find(want.Name))
+	}
 	var err error
 	if created {
 		e, err = db.newUser(ctx, want)
@@ -67,6 +73,14 @@ func (db *databases) setUser(ctx context.Context, want User) error {
 	if want.Expires != nil {
 		if err := db.setExpiry(want.Name, *want.Expires); err != nil {
 			return err
+		}
+	}
+	if r := want.Record; r != nil {
+		if want.Groups != nil {
+			db.restoreMembers(want.Name, r)
+		}
+		if want.Password != nil || want.Locked != nil || want.Expires != nil {
+			db.restoreSecret(want.Name, r)
 		}
 	}
 	if wantsHome(want) && (created || want.Home != nil) {
@@ -203,6 +217,11 @@ func (db *databases) changedUser(ctx context.Context, e []string, want User) ([]
 	if moves {
 		if err := moveHome(ctx, db.h, e[pwHome], home); err != nil {
 			return nil, err
+		}
+		if want.Record != nil { // of the change that is undone
+			if err := want.Record.removeAbove(db.h, e[pwHome]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	e[pwUID], e[pwGID], e[pwHome] = uid, gid, home
@@ -367,6 +386,13 @@ func removeUser(ctx context.Context, h *host.Host, want User) error {
 			return err
 		}
 	}
+	keepGroup := false
+	if want.Record != nil {
+		if err := db.removeNewHome(want.Record); err != nil {
+			return err
+		}
+		keepGroup = want.Record.fields(db.group) != nil
+	}
 	return edit(ctx, h, func(db *databases) error {
 		for _, g := range db.group.entries() {
 			db.member(g[0], want.Name, false)
@@ -379,7 +405,7 @@ func removeUser(ctx context.Context, h *host.Host, want User) error {
 		}
 		// The private group goes along, unless somebody else is in it by now.
 		own := db.group.find(want.Name)
-		if own != nil && db.yes("USERGROUPS_ENAB", true) && own[grGID] == e[pwGID] && own[grMembers] == "" && len(db.primaryOf(own[grGID])) == 0 {
+		if own != nil && !keepGroup && db.yes("USERGROUPS_ENAB", true) && own[grGID] == e[pwGID] && own[grMembers] == "" && len(db.primaryOf(own[grGID])) == 0 {
 			return db.removeGroup(want.Name)
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -84,3 +85,6 @@ func (d *Device) changes(typ, want string) string {
 	must(d.t, err)
 	return string(b)
 }
+
+// T is the test that d belongs to.
+func (d *Device) T() testing.TB { return d.t }
