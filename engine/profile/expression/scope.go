@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fitout-dev/fitout/engine/secret"
 )
@@ -196,7 +197,7 @@ func (v *Value) evalScalar(s *Scope) (any, error) {
 				return nil, v.problem(p, nothing)
 			}
 			if dirty {
-				if x, err = taint(x); err != nil {
+				if x, err = s.taint(x); err != nil {
 					return nil, v.problem(p, err)
 				}
 			}
@@ -236,8 +237,8 @@ func (s *Scope) run(p *Program) (x any, tainted bool, err error) {
 	return x, tainted, err
 }
 
-// taint makes secrets of all texts in x.
-func taint(x any) (any, error) {
+// taint makes secrets of all texts in x. The names in a map can't be hidden.
+func (s *Scope) taint(x any) (any, error) {
 	switch v := x.(type) {
 	case nil:
 		return nil, nil
@@ -246,21 +247,43 @@ func taint(x any) (any, error) {
 	case []any:
 		for i := range v {
 			var err error
-			if v[i], err = taint(v[i]); err != nil {
+			if v[i], err = s.taint(v[i]); err != nil {
 				return nil, err
 			}
 		}
 		return v, nil
 	case map[string]any:
 		for k := range v {
+			if s.tells(k) {
+				return nil, &syntaxError{msg: "a secret can't be a name in a map", hint: "names are shown in plans; make it a value"}
+			}
 			var err error
-			if v[k], err = taint(v[k]); err != nil {
+			if v[k], err = s.taint(v[k]); err != nil {
 				return nil, err
 			}
 		}
 		return v, nil
 	}
 	return nil, &syntaxError{msg: "what is made of a secret has to be text", hint: "a number or a yes and no can't be kept secret"}
+}
+
+// tells says whether a name is made of a secret's text. Shorter texts than 4 bytes are in many names by chance.
+func (s *Scope) tells(name string) bool {
+	found := false
+	check := func(leaf any) {
+		t, _ := leaf.(string)
+		found = found || t != "" && (name == t || len(t) >= 4 && strings.Contains(name, t))
+	}
+	Walk(s.env["secrets"], check)
+	for _, v := range s.vars {
+		if v.Tainted {
+			Walk(v.Value, check)
+		}
+	}
+	if s.item != nil && s.item.Tainted {
+		Walk(s.item.Value, check)
+	}
+	return found
 }
 
 // text is a value inside a text.
