@@ -87,6 +87,14 @@ func makeSample(t testing.TB, history [][]Record) *sample {
 	return s
 }
 
+// unlessShort has the race detector look at less.
+func unlessShort(full, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return full
+}
+
 // upTo is how many records belong to appends that end at or before a place.
 func (s *sample) upTo(place int) (n int) {
 	for n < len(s.ends) && s.ends[n] <= place {
@@ -159,7 +167,7 @@ func follow(fsys disk.FS, path string) (all []Record, err error) {
 
 // TestEveryTruncation: cut at any byte, it holds what lies whole before the cut, and is never refused.
 func TestEveryTruncation(t *testing.T) {
-	for _, s := range []*sample{small(t), real(t, 30)} {
+	for _, s := range []*sample{small(t), real(t, unlessShort(30, 5))} {
 		for n := range s.data {
 			rs, err := s.recovered(t, s.data[:n])
 			if n < headerSize {
@@ -204,7 +212,7 @@ func TestEveryFlippedByte(t *testing.T) {
 	s := small(t)
 	data := slices.Clone(s.data)
 	for at := range data {
-		for x := 1; x < 256; x++ {
+		for x := 1; x < 256; x += unlessShort(1, 9) {
 			data[at] ^= byte(x)
 			rs, err := s.recovered(t, data)
 			s.afterFlip(t, at, rs, err)
@@ -214,11 +222,7 @@ func TestEveryFlippedByte(t *testing.T) {
 }
 
 func TestEveryFlippedBit(t *testing.T) {
-	resources := 16
-	if testing.Short() {
-		resources = 5
-	}
-	s := real(t, resources)
+	s := real(t, unlessShort(16, 2))
 	data := slices.Clone(s.data)
 	for at := range data {
 		for bit := range 8 {
@@ -234,7 +238,7 @@ func TestEveryFlippedBit(t *testing.T) {
 // TestEveryCut: with any piece cut out, zeroed, or there twice, what comes is still a prefix or a refusal.
 func TestEveryCut(t *testing.T) {
 	s := small(t)
-	for from := range s.data {
+	for from := 0; from < len(s.data); from += unlessShort(1, 5) {
 		for to := from + 1; to <= len(s.data); to++ {
 			head, piece, tail := s.data[:from], s.data[from:to], s.data[to:]
 			rs, err := s.recovered(t, slices.Concat(head, tail))
@@ -296,7 +300,7 @@ func TestOtherFiles(t *testing.T) {
 
 // TestHostile: recovery takes linear time on files made to make it slow. Were it quadratic, each would take minutes.
 func TestHostile(t *testing.T) {
-	const size = 16 << 20
+	size := unlessShort(16, 4) << 20
 	marker := [4]byte{'f', 'o', 'x', '!'}
 	one := appendRecord(nil, marker, 1, 0, record(Event, "first"), false)
 	fill := func(piece func(rest int) []byte) []byte {

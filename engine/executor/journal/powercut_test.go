@@ -113,11 +113,7 @@ func (h *history) check(state *lossy.FS, again bool) {
 }
 
 func TestPowerCut(t *testing.T) {
-	limit := 3000
-	if testing.Short() {
-		limit = 200
-	}
-	h := newHistory(t, limit)
+	h := newHistory(t, unlessShort(3000, 200))
 	h.create()
 	h.append(record(Document, "doc"))
 	h.sync()
@@ -137,7 +133,7 @@ func TestPowerCut(t *testing.T) {
 
 // TestPowerCutAfterFullDisk: nothing of an append that failed comes back, though one of the same length took its place.
 func TestPowerCutAfterFullDisk(t *testing.T) {
-	h := newHistory(t, 500)
+	h := newHistory(t, unlessShort(500, 100))
 	h.create()
 	h.append(record(Document, "doc"))
 	for _, room := range []int{1, headSize, headSize + 5, 2*headSize + 10, 3*headSize + 14} {
@@ -153,12 +149,8 @@ func TestPowerCutAfterFullDisk(t *testing.T) {
 
 // TestPowerCutRandom: histories made at random.
 func TestPowerCutRandom(t *testing.T) {
-	seeds := 40
-	if testing.Short() {
-		seeds = 10
-	}
 	states := 0
-	for seed := range uint64(seeds) {
+	for seed := range uint64(unlessShort(40, 5)) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
 			some := func() (rs []Record) {
