@@ -44,6 +44,7 @@ type evidence struct {
 	runs          []*record         // of this round, the oldest first
 	told          []string          // addresses of which a run said, while it went on, that it had changed them
 	recovered     bool              // the last run said that all is done
+	hung          []string          // commands that did not end
 	forgot        bool              // a fault destroyed what the device knows of its runs
 	begins        map[string][]time.Time
 	read          map[string]string // by service: the digest of the configuration that it read last
@@ -72,6 +73,9 @@ func judge(e *evidence) []breach {
 	}
 	if !e.recovered {
 		found(notConverged, "the last run did not end well")
+	}
+	for _, line := range e.hung {
+		found(notConverged, "%s did not end within %s", line, patience)
 	}
 	recorded := map[string]bool{} // a failure, too, is a result that was told
 	for _, run := range e.runs {

@@ -50,6 +50,7 @@ func TestJudge(t *testing.T) {
 		"a file is otherwise":           {func(e *evidence) { e.after["files//etc/storm/token"] = "regular file" }, []string{notConverged}},
 		"a user is missing":             {func(e *evidence) { delete(e.after, "users/storm1") }, []string{notConverged}},
 		"the last run failed":           {func(e *evidence) { e.recovered = false }, []string{notConverged}},
+		"a run did not end":             {func(e *evidence) { e.hung = []string{"fitout apply"} }, []string{notConverged}},
 		"a run is forgotten":            {func(e *evidence) { e.runs, e.told = e.runs[1:], nil }, []string{lost}},
 		"and nothing can be known":      {func(e *evidence) { e.runs, e.forgot = e.runs[1:], true }, nil},
 		"an event was told and is gone": {func(e *evidence) { e.told = append(e.told, "links//usr/local/bin/storm-link") }, []string{lost}},

@@ -178,6 +178,9 @@ func (r *round) attempt(ctx context.Context, s *station) error {
 	r.took = time.Since(began)
 	for _, res := range r.results {
 		e.told = append(e.told, res.changed()...)
+		if res.hung {
+			e.hung = append(e.hung, res.line)
+		}
 	}
 	if err := r.collect(ctx, s, known); err != nil {
 		return err
