@@ -37,6 +37,10 @@ type Service struct {
 	Enablement string `json:"enablement,omitzero" fit:"observed" title:"Enablement"`
 	// What systemctl is-active says, with the details: active (running), failed (failed) and so on.
 	Active string `json:"active,omitzero" fit:"observed" title:"State"`
+	// The links that enable it, name it otherwise or mask it, with what they point to.
+	Links map[string]string `json:"links,omitzero" fit:"observed,undo" title:"Links"`
+	// Folders that such links would be in, and that are missing.
+	NoFolders []string `json:"noFolders,omitzero" fit:"observed" title:"Missing folders of links"`
 }
 
 // Services implements Service.
@@ -166,7 +170,13 @@ func (s Services) ObserveAll(ctx context.Context, h *host.Host, wants []Service)
 			out[i].Err = units[0].err
 		default:
 			out[i].Have = units[0].service(want)
-			out[i].Err = units[0].possible(h, want)
+			if want.Links == nil { // undo takes a mask away first
+				out[i].Err = units[0].possible(h, want)
+			}
+			if out[i].Err == nil && (want.Enabled != nil || want.Masked != nil || want.Links != nil) {
+				out[i].Have.Links, out[i].Err = linksAbout(h, units[0].name)
+				out[i].Have.NoFolders = missingFolders(h, units[0].name)
+			}
 		}
 		units = units[1:]
 	}

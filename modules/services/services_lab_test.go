@@ -132,7 +132,7 @@ func TestOnMachine(t *testing.T) {
 		run  func(machine)
 	}{
 		{"enabled", testEnabled}, {"alias", testAlias}, {"changed behind our back", testDrift}, {"masked", testMasked}, {"starting", testStarting}, {"impossible", testImpossible},
-		{"init script", testInitScript}, {"new and changed files", testNewFiles}, {"notified", testNotified}, {"what systemctl says", testAllUnits}, {"cheap", testCheap},
+		{"init script", testInitScript}, {"new and changed files", testNewFiles}, {"notified", testNotified}, {"what systemctl says", testAllUnits}, {"cheap", testCheap}, {"undo", testUndo},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(all.in(t)) })
 	}
@@ -303,4 +303,23 @@ func testCheap(x machine) {
 	if out := x.m.Run(x.t, "cd /; runuser -u nobody -- env "+observeRequest+"='ssh dbus' timeout 60 "+onMachine); strings.Contains(out, "\n") {
 		x.t.Errorf("as nobody: %s", out)
 	}
+}
+
+// Undo of what was done, with what systemctl says and the links that it reads.
+func testUndo(x machine) {
+	x.m.Run(x.t, `mkdir -p /etc/systemd/system/odd.target.wants
+		for u in back1 back2 back3; do printf '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\nAlias=%s-alias.service\n' $u > /usr/lib/systemd/system/$u.service; done
+		ln -s /lib/systemd/system/back2.service /etc/systemd/system/odd.target.wants/back2.service
+		systemctl daemon-reload; systemctl start back2; systemctl enable --now back3 2>/dev/null`)
+	state := `systemctl is-enabled back1 back2 back3 || :; systemctl is-active back1 back2 back3 || :; systemctl show -p NeedDaemonReload back1 back2 back3
+		find /etc/systemd/system /run/systemd/system -name '*back*' -printf '%p %l\n' | sort; ls -d /etc/systemd/system/*.wants`
+	for _, want := range []string{
+		`[{"name": "back1", "enabled": true, "running": true}, {"name": "back2", "enabled": false, "running": false}]`,
+		`[{"name": "back3", "enabled": false, "running": false}, {"name": "back2", "masked": true, "running": false}]`,
+	} {
+		x.d.TakesBack("services", want, state)
+		x.m.Run(x.t, "systemctl unmask back2 2>/dev/null; systemctl start back2; systemctl disable --now back1 2>/dev/null; systemctl enable --now back3 2>/dev/null")
+	}
+	x.m.Run(x.t, "systemctl mask --runtime back1 2>/dev/null; systemctl enable --runtime back2 2>/dev/null")
+	x.d.TakesBack("services", `[{"name": "back1", "masked": false, "enabled": true, "running": true}, {"name": "back2", "enabled": true}]`, state)
 }

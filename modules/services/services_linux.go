@@ -151,6 +151,17 @@ func apply(ctx context.Context, h *host.Host, want Service) error {
 			return err
 		}
 	}
+	if want.Links != nil {
+		if err := restoreLinks(h, want); err != nil {
+			return err
+		}
+		if u, err = c.reload(ctx, name); err != nil {
+			return err
+		}
+		if !u.initScript {
+			want.Enabled, want.Masked = nil, nil // the links have it
+		}
+	}
 	if is(want.Masked, false) && strings.HasPrefix(u.files, "masked") {
 		for _, runtime := range []bool{false, true} {
 			if err := c.manager(ctx, "UnmaskUnitFiles", []string{u.id}, runtime).Err; err != nil {

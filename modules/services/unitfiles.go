@@ -362,6 +362,9 @@ func initScriptState(h *host.Host, id string) string {
 
 func applyFiles(h *host.Host, want Service) error {
 	defer h.Forget()
+	if want.Links != nil {
+		return restoreLinks(h, want)
+	}
 	name := unitName(want.Name)
 	mask := etcUnits + "/" + name
 	if is(want.Masked, false) {
