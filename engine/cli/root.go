@@ -26,6 +26,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/fitout-dev/fitout/engine/executor/nodump"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/hashicorp/go-multierror"
 	"github.com/spf13/cobra"
@@ -61,6 +62,7 @@ type app struct {
 
 // Main runs the command and returns its exit status.
 func Main() int {
+	nodump.Set()
 	collectLater()
 	return Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

@@ -9,9 +9,11 @@ import (
 	"runtime/debug"
 
 	"github.com/fitout-dev/fitout/engine/executor"
+	"github.com/fitout-dev/fitout/engine/executor/nodump"
 )
 
 func main() {
+	nodump.Set()
 	root := flag.String("root", "/", "the device's root folder")
 	dir := flag.String("dir", "", "the executor's own folder")
 	run := flag.String("run", "", "carry this run out")
