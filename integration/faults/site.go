@@ -165,7 +165,7 @@ func newSite(release int) *site {
 	command("level", counted("level", "echo "+v+" >/var/lib/storm/level"), ", unless: [grep, -qx, "+v+", /var/lib/storm/level]", "cat /var/lib/storm/level 2>/dev/null", v, "rm -f /var/lib/storm/level")
 	secret := "printf %s $TOKEN | sha256sum >/var/lib/storm/secret." + v
 	command("secretly", counted("secretly", secret), ", creates: /var/lib/storm/secret."+v+`, environment: {TOKEN: "${secrets.token}"}`, "cut -d' ' -f1 /var/lib/storm/secret."+v+" 2>/dev/null", digest(token), "")
-	command("index", "sha256sum </etc/storm/index >/var/lib/storm/index.new; mv /var/lib/storm/index.new /var/lib/storm/index", ", onNotifyOnly: true", "cut -d' ' -f1 /var/lib/storm/index 2>/dev/null", digest("index "+v+"\n"), "")
+	command("index", "set -e; sha256sum </etc/storm/index >/var/lib/storm/index.new; mv /var/lib/storm/index.new /var/lib/storm/index", ", onNotifyOnly: true", "cut -d' ' -f1 /var/lib/storm/index 2>/dev/null", digest("index "+v+"\n"), "")
 	command("always", counted("always", ":"), "", "", "", "")
 	return s
 }
