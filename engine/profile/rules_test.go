@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -264,34 +263,6 @@ func TestHostileFiles(t *testing.T) {
 	if _, err := loadText("\uFEFFhostname: ${vars.x}\n"); err == nil || !strings.Contains(err.Error(), "profile.yaml:1:13: hostname: unknown variable") {
 		t.Errorf("a BOM shifts columns: %v", err)
 	}
-}
-
-// FuzzProfile: no profile makes Load or Compile panic, and a secret is never in an error.
-func FuzzProfile(f *testing.F) {
-	cases, _ := filepath.Glob("testdata/*.txtar")
-	for _, path := range cases {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		_, text, _ := bytes.Cut(data, []byte("-- profile.yaml --\n"))
-		text, _, _ = bytes.Cut(text, []byte("\n-- "))
-		f.Add(string(text))
-	}
-	const secretText = "correct horse battery"
-	f.Fuzz(func(t *testing.T, text string) {
-		dir := t.TempDir()
-		path := filepath.Join(dir, "profile.yaml")
-		writeFile(t, path, []byte(text))
-		l := &Loader{Env: func(name string) (string, bool) { return secretText, strings.HasPrefix(name, "FITOUT_SECRET_") }}
-		p, err := l.Load(path)
-		if err == nil {
-			_, err = p.Compile(Device{Name: "d", Facts: map[string]any{"os": "linux"}})
-		}
-		if err != nil && strings.Contains(err.Error(), secretText) {
-			t.Error(err)
-		}
-	})
 }
 
 // closed is a file of secrets that can't be opened.
