@@ -46,3 +46,15 @@ func (t *Type) Contents(want, have any) []Content {
 	}
 	return out
 }
+
+// Told is what is left of want where it is only to be notified: what it is called, and how it does what it does.
+func (t *Type) Told(want any) any {
+	v := reflect.New(t.goType).Elem()
+	v.Set(reflect.ValueOf(want))
+	for _, f := range t.Fields {
+		if f.Role == Managed && !f.Argv || f.Role == Observed {
+			v.Field(f.index).SetZero()
+		}
+	}
+	return v.Interface()
+}

@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/inventory"
 	"github.com/fitout-dev/fitout/engine/run"
 	"github.com/fitout-dev/fitout/engine/store"
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -14,9 +17,9 @@ import (
 
 type undoOptions struct {
 	fleetOptions
-	on    []string
-	yes   bool
-	force bool
+	devices []string
+	yes     bool
+	force   bool
 }
 
 func newUndoCommand(a *app) *cobra.Command {
@@ -30,14 +33,18 @@ taken back, a command for example, is named; the plan of the run itself had said
 
 A device on which others have changed something since is refused, unless --force.
 
-RUN is its id, the beginning or end of it, or "last".`,
+RUN is its id, the beginning or end of it, or "last". A run that was begun from elsewhere is found by its whole id, -i and
+--device; what holds secrets stays as it is then, since only who began the run can open them.
+
+Exit status: 0 all of the run is taken back but for what can't be, 3 a device failed, could not be reached or was refused,
+4 declined or interrupted before everything was tried.`,
 		Example: `  fitout undo last
-  fitout undo 20261122-101500-4f2a1c --on lt-042 --only packages`,
+  fitout undo 20261122-101500-4f2a1c --device lt-042 --only packages`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return runUndo(c.Context(), a, &o, args[0]) },
 	}
 	o.again(c)
-	c.Flags().StringSliceVar(&o.on, "on", nil, "only on these `devices`")
+	c.Flags().StringSliceVar(&o.devices, "device", nil, "only these `devices` of the run, by name; one that is in no inventory by its URL, too")
 	c.Flags().StringSliceVar(&o.only, "only", nil, "only these `resources`: types or addresses, such as packages or users/alice")
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
 	c.Flags().BoolVar(&o.force, "force", false, "take back what others have changed since, too")
@@ -54,27 +61,23 @@ func runUndo(ctx context.Context, a *app, o *undoOptions, id string) error {
 		return err
 	}
 	defer s.Close()
-	undone, err := s.Find(id)
+	undone, err := o.find(s, id)
 	if err != nil {
 		return err
 	}
-	var names []string
-	keys := map[string][]byte{}
-	for _, d := range undone.Devices {
-		if len(o.on) > 0 && !slices.Contains(o.on, d.Name) {
-			continue
-		}
-		if d.Counts.Changed == 0 && d.Counts.Failed == 0 && d.Status != store.NotEnded {
-			continue // nothing was done there
-		}
-		names = append(names, d.Name)
-		if keys[d.Name], err = s.Key(undone.ID, d.Name); err != nil {
-			return err
-		}
+	names, err := o.touched(undone)
+	if err != nil {
+		return err
 	}
 	if len(names) == 0 {
-		a.say("run %s has changed nothing there", undone.ID)
+		a.say("run %s has changed nothing there: nothing to do", undone.ID)
 		return nil
+	}
+	keys := map[string][]byte{}
+	for _, name := range names {
+		if keys[name], err = s.Key(undone.ID, name); err != nil {
+			return err
+		}
 	}
 	f, err := a.sameFleet(&o.fleetOptions, undone, names)
 	if err != nil {
@@ -98,4 +101,51 @@ func runUndo(ctx context.Context, a *app, o *undoOptions, id string) error {
 		}
 	}
 	return a.carryOut(ctx, cancel, f, r, "undo", source, !o.yes)
+}
+
+var wholeID = regexp.MustCompile(`^\d{8}-\d{6}-[0-9a-f]+$`)
+
+// find is the run to take back. Of one that was begun elsewhere nothing is known here; its devices know it.
+func (o *undoOptions) find(s *store.Store, id string) (store.Run, error) {
+	r, err := s.Find(id)
+	if err == nil || o.inventory == "" && len(o.devices) == 0 {
+		return r, err
+	}
+	if o.inventory == "" || len(o.devices) == 0 || !wholeID.MatchString(id) {
+		return r, hint.New(err, "`fitout runs` lists them; for one that was begun elsewhere give its whole id, -i INVENTORY and --device")
+	}
+	r = store.Run{ID: id}
+	for _, name := range o.devices {
+		r.Devices = append(r.Devices, store.Device{Name: name, Status: store.NotEnded})
+	}
+	return r, nil
+}
+
+// touched are the devices that are asked for and on which the run may have done something.
+func (o *undoOptions) touched(r store.Run) (names []string, err error) {
+	asked := map[string]bool{}
+	for _, name := range o.devices {
+		if strings.Contains(name, "://") {
+			d, err := inventory.OneOff(name)
+			if err != nil {
+				return nil, err
+			}
+			name = d.Name
+		}
+		if !slices.ContainsFunc(r.Devices, func(d store.Device) bool { return d.Name == name }) {
+			var all []string
+			for _, d := range r.Devices {
+				all = append(all, d.Name)
+			}
+			return nil, hint.New(fmt.Errorf("%s was not part of run %s", name, r.ID), "it was for %s", strings.Join(all, ", "))
+		}
+		asked[name] = true
+	}
+	for _, d := range r.Devices {
+		if c := d.Counts; len(asked) > 0 && !asked[d.Name] || c.Changed+c.Failed+c.Cancelled == 0 && d.Status != store.NotEnded {
+			continue
+		}
+		names = append(names, d.Name)
+	}
+	return names, nil
 }

@@ -1,26 +1,39 @@
 package executor
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 
+	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/engine/executor/journal"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// maxKept is how large a content may be that is kept for undo.
-const maxKept = 64 << 20
+// How large a content may be that is kept for undo: as a file, and sealed in a record of the journal.
+const (
+	maxKept   = 64 << 20
+	maxSealed = 32 << 20
+)
+
+// tooLarge says why a content isn't kept.
+func tooLarge(c modules.Content, secret bool) error {
+	most := maxKept
+	if secret {
+		most = maxSealed
+	}
+	if c.Blob.Size > int64(most) {
+		return fmt.Errorf("%s has %d MB, and no more than %d are kept", c.Path, c.Blob.Size>>20, most>>20)
+	}
+	return nil
+}
 
 // blobs are all contents that a device has: of its store, and of what runs have replaced.
 type blobs struct {
@@ -101,6 +114,7 @@ func (r *run) intend(items []*item, haves []any, events []*wire.Event) error {
 			if err != nil {
 				k.Lost = r.host.Scrub(err.Error())
 			} else if rec != nil {
+				k.Sealed = true
 				records = append(records, *rec)
 			}
 			in.Kept = append(in.Kept, k)
@@ -120,8 +134,8 @@ func (r *run) intend(items []*item, haves []any, events []*wire.Event) error {
 
 // keep puts a content aside that is about to be replaced: a secret one into the journal, sealed.
 func (r *run) keep(c modules.Content, secret bool) (*journal.Record, error) {
-	if c.Blob.Size > maxKept {
-		return nil, fmt.Errorf("%s has %d MB, and no more than %d are kept", c.Path, c.Blob.Size>>20, maxKept>>20)
+	if err := tooLarge(c, secret); err != nil {
+		return nil, err
 	}
 	f, err := r.host.Open(c.Path)
 	if err != nil {
@@ -139,23 +153,20 @@ func (r *run) keep(c modules.Content, secret bool) (*journal.Record, error) {
 		if r.st.key == nil {
 			return nil, errLocked
 		}
+		if err := tooLarge(c, true); err != nil {
+			return nil, err
+		}
 		rec, err := sealBlob(r.st.key, r.doc.ID, c.Blob.Hash, content)
 		return &rec, err
 	}
 	dir := filepath.Join(runDir(r.dir, r.doc.ID), "kept")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	path := filepath.Join(dir, c.Blob.Hash)
 	if fi, err := os.Stat(path); err == nil && fi.Size() == c.Blob.Size {
 		return nil, nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	}
+	// The change comes next: what it takes away must be here for good.
+	if err := disk.MakeDir(disk.OS, dir, 0o700); err != nil {
 		return nil, err
 	}
-	n, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = io.Copy(n, bytes.NewReader(content))
-	return nil, errors.Join(err, n.Sync(), n.Close())
+	return nil, disk.Replace(disk.OS, path, content, 0o600)
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/host"
 )
 
 // undo works out the way back from a run that this device has the journal of: what was changed last comes first.
@@ -21,7 +23,8 @@ func (s *session) undo(ctx context.Context, u *wire.Undo) {
 	st, err := readState(s.Dir, u.Run)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		s.fail(wire.Failed{Kind: wire.NoRun, Error: "the device has no journal of run " + u.Run, Hint: "it keeps those of its last runs, in its own folder"})
+		s.fail(wire.Failed{Kind: wire.NoRun, Error: "the device has no journal of run " + u.Run,
+			Hint: fmt.Sprintf("it keeps those of its last %d runs in its own folder, until that is removed", keepRuns)})
 		return
 	case err != nil:
 		s.fail(wire.Failed{Error: err.Error(), Hint: remedy(err)})
@@ -37,71 +40,154 @@ func (s *session) undo(ctx context.Context, u *wire.Undo) {
 		}
 	}
 	h := newHost(s.Options, s.store, st.Document.Secrets, func(e wire.Event) { s.say(wire.Message{Event: &e}) })
-	out := wayBack(st, u.Only, blobs{s.store, s.Dir})
-	out.Secrets = st.Document.Secrets
-	items := decode(st.Document.Resources)
-	results := observeAll(ctx, h, items, nil)
-	for _, it := range items {
-		if slices.ContainsFunc(out.Resources, func(r wire.Resource) bool { return r.Address == it.Address }) {
-			if f := results[it.Address]; f.op != modules.Same && f.op != modules.Skip {
-				out.Drifted = append(out.Drifted, f.report(h, it))
-			}
-		}
-	}
+	back := wayBack(st, u.Only, blobs{s.store, s.Dir})
+	out := back.onWire(h)
+	out.Secrets, out.Drifted = st.Document.Secrets, back.drifted(ctx, h, st)
 	s.say(wire.Message{Undoing: out})
 }
 
+// undoing is the way back from a run.
+type undoing struct {
+	steps []*step // in order
+	stuck []wire.Stuck
+}
+
+// step takes one resource back, or tells it that what it is notified of was.
+type step struct {
+	*item           // as the run had it
+	back    any     // what it is to be
+	only    bool    // it was not changed by the run, and is told only
+	sources []*step // that notify it
+}
+
 // wayBack turns what a run has changed around.
-func wayBack(st *state, only []string, have blobs) *wire.Undoing {
-	out := &wire.Undoing{}
+func wayBack(st *state, only []string, have blobs) *undoing {
+	u := &undoing{}
 	items := decode(st.Document.Resources)
-	byAddress := map[string]*item{}
-	undone := map[string]bool{}
+	undone := map[string]*step{}
 	for _, it := range slices.Backward(items) {
-		byAddress[it.Address] = it
 		in := st.intents[it.Address]
 		if in == nil || len(only) > 0 && !slices.Contains(only, it.Address) && !slices.Contains(only, it.Type) {
 			continue
 		}
 		back, err := inverse(st, it, in, have)
 		if err != nil {
-			out.Stuck = append(out.Stuck, wire.Stuck{Address: it.Address, Reason: err.Error()})
+			u.stuck = append(u.stuck, wire.Stuck{Address: it.Address, Reason: err.Error()})
 			continue
 		}
-		undone[it.Address] = true
-		out.Resources = append(out.Resources, wire.Resource{Address: it.Address, Type: it.Type, Want: back, Secret: it.Secret,
-			Notify: it.Notify, Timeout: it.Timeout, Retries: it.Retries})
+		s := &step{item: it, back: back}
+		undone[it.Address] = s
+		u.steps = append(u.steps, s)
 	}
-	// What was notified of a change is notified of its undoing.
-	for _, r := range slices.Clone(out.Resources) {
-		for _, a := range r.Notify {
-			if it := byAddress[a]; it != nil && !undone[a] && it.bad == nil && len(it.Sealed) == 0 {
-				undone[a] = true
-				again := it.Resource
-				again.After = nil
-				out.Resources = append(out.Resources, again)
-			}
+	for _, it := range items {
+		u.notify(it, undone)
+	}
+	return u
+}
+
+// notify has a resource told of the undoing of what it was told of: after the last of that. One that goes away with what
+// brought it is not told, and goes first.
+func (u *undoing) notify(it *item, undone map[string]*step) {
+	var sources []*step
+	for _, s := range u.steps {
+		if slices.Contains(s.Notify, it.Address) {
+			sources = append(sources, s)
 		}
 	}
-	for i := range out.Resources {
-		r := &out.Resources[i]
-		r.Notify = slices.DeleteFunc(slices.Clone(r.Notify), func(a string) bool { return !undone[a] })
-		for _, it := range items { // edges turn around, too
-			if undone[it.Address] && it.Address != r.Address && slices.Contains(it.After, r.Address) && !slices.Contains(r.Notify, it.Address) {
-				r.After = append(r.After, it.Address)
+	if len(sources) == 0 || it.bad != nil && len(it.Sealed) == 0 {
+		return
+	}
+	if len(it.Sealed) > 0 {
+		if undone[it.Address] == nil {
+			u.stuck = append(u.stuck, wire.Stuck{Address: it.Address, Reason: "it can't be told of the rest: " + errLocked.Error()})
+		}
+		return
+	}
+	refs := it.typ.Refs(it.want)
+	goes := func(s *step) bool { return s.gone() && slices.Contains(refs, s.Address) }
+	self := undone[it.Address]
+	if slices.ContainsFunc(u.steps, goes) || !it.mayBeNotified() || self != nil && self.gone() {
+		return
+	}
+	if self == nil {
+		self = &step{item: it, only: true, back: it.typ.Told(it.want)}
+	} else {
+		u.steps = slices.DeleteFunc(u.steps, func(s *step) bool { return s == self })
+	}
+	self.sources = sources
+	u.steps = slices.Insert(u.steps, slices.Index(u.steps, sources[len(sources)-1])+1, self)
+}
+
+// gone says whether the resource is absent once it is taken back.
+func (s *step) gone() bool { return s.typ.StateOf(s.back) == modules.Absent }
+
+// onWire is the way back as the controller gets it.
+func (u *undoing) onWire(h *host.Host) *wire.Undoing {
+	out := &wire.Undoing{}
+	stuck := func(address string, reason string) {
+		out.Stuck = append(out.Stuck, wire.Stuck{Address: address, Reason: h.Scrub(reason)})
+	}
+	for _, s := range u.stuck {
+		stuck(s.Address, s.Reason)
+	}
+	for i, s := range u.steps {
+		want, err := json.Marshal(s.back)
+		if err != nil {
+			stuck(s.Address, err.Error())
+			continue
+		}
+		r := wire.Resource{Address: s.Address, Type: s.Type, Want: want, Secret: s.Secret, Timeout: s.Timeout, Retries: s.Retries}
+		after := map[string]bool{}
+		for _, source := range s.sources {
+			after[source.Address] = true
+		}
+		for _, earlier := range u.steps[:i] { // edges turn around
+			if slices.Contains(earlier.After, s.Address) {
+				after[earlier.Address] = true
 			}
+		}
+		r.After = slices.Sorted(maps.Keys(after))
+		for _, later := range u.steps[i+1:] {
+			if slices.Contains(later.sources, s) {
+				r.Notify = append(r.Notify, later.Address)
+			}
+		}
+		out.Resources = append(out.Resources, r)
+	}
+	return out
+}
+
+// drifted is what others have changed since: it is neither as the run has left it, nor as it was before. What the run itself
+// left half done, or what shows after a restart only, is no drift.
+func (u *undoing) drifted(ctx context.Context, h *host.Host, st *state) []wire.Observation {
+	var now, before []*item
+	for _, s := range u.steps {
+		if e := st.settled[s.Address]; s.only || e.Status != wire.Changed || e.Reboot != "" || e.Reason != "" {
+			continue
+		}
+		back := *s.item
+		back.want = s.back
+		now, before = append(now, s.item), append(before, &back)
+	}
+	var out []wire.Observation
+	asLeft := observeAll(ctx, h, now, nil)
+	asBefore := observeAll(ctx, h, before, nil)
+	met := func(f *found) bool { return f.err == nil && (f.op == modules.Same || f.op == modules.Skip) }
+	for i, it := range now {
+		if f := asLeft[it.Address]; !met(f) && !met(asBefore[before[i].Address]) {
+			out = append(out, f.report(h, it))
 		}
 	}
 	return out
 }
 
 // inverse is the declaration that brings a resource back to how it was before the run.
-func inverse(st *state, it *item, in *intent, have blobs) (json.RawMessage, error) {
+func inverse(st *state, it *item, in *intent, have blobs) (any, error) {
+	if len(it.Sealed) > 0 || st.key == nil && len(in.Sealed) > 0 {
+		return nil, errLocked
+	}
 	if it.bad != nil {
 		return nil, it.bad
-	}
-	if len(it.Sealed) > 0 {
-		return nil, errLocked
 	}
 	before, err := st.before(it, in)
 	if err != nil {
@@ -112,14 +198,17 @@ func inverse(st *state, it *item, in *intent, have blobs) (json.RawMessage, erro
 		return nil, err
 	}
 	for _, k := range in.Kept {
-		if k.Lost != "" {
+		switch {
+		case k.Lost != "":
 			return nil, fmt.Errorf("its old content was not kept: %s", k.Lost)
-		}
-		if !have.has(k.Blob) {
+		case have.has(k.Blob):
+		case k.Sealed && st.key == nil:
+			return nil, errLocked
+		default:
 			return nil, errors.New("its old content isn't there any more")
 		}
 	}
-	return json.Marshal(back)
+	return back, nil
 }
 
 // noUndo is why nothing could take a planned change back, or "".
@@ -134,8 +223,8 @@ func noUndo(it *item, f *found) string {
 		return err.Error()
 	}
 	for _, c := range it.typ.Contents(it.want, f.have) {
-		if c.Blob.Size > maxKept {
-			return fmt.Sprintf("its old content of %d MB is too large to be kept", c.Blob.Size>>20)
+		if err := tooLarge(c, it.observesSecret()); err != nil {
+			return "its old content would be lost: " + err.Error()
 		}
 	}
 	return ""

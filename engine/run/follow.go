@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,13 @@ func (w *worker) rejoin(ctx context.Context, id string, why error) error {
 	w.r.report(Event{Device: w.d.Name, Phase: Away, Why: why.Error()})
 	w.hangUpKeeping()
 	w.giveWay()
-	for deadline, wait := time.Now().Add(patience), 100*time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+	first := 100 * time.Millisecond
+	if w.last.N == w.awayAfter && !w.awaySince.IsZero() { // the last connection was good for nothing
+		first = 2 * time.Second
+	} else {
+		w.awayAfter, w.awaySince = w.last.N, time.Now()
+	}
+	for deadline, wait := w.awaySince.Add(patience), first; ; wait = min(2*wait, 5*time.Second) {
 		t := time.NewTimer(wait + mathrand.N(wait/2))
 		select {
 		case <-t.C:
@@ -82,17 +89,18 @@ func (w *worker) rejoin(ctx context.Context, id string, why error) error {
 		if w.r.isStopped() {
 			return why
 		}
-		again, cancel := context.WithDeadline(ctx, time.Now().Add(30*time.Second))
+		again, giveUp := context.WithCancel(ctx) // it bounds the connection's life, too
+		late := time.AfterFunc(30*time.Second, giveUp)
 		err := w.connect(again)
-		cancel()
+		late.Stop()
 		if err == nil {
 			err = w.session.conn.Send(wire.Message{Attach: &wire.Attach{Run: id, From: w.last.N + 1, Key: w.key, Resume: true}})
 		}
-		if err == nil {
+		if err == nil && time.Now().Before(deadline) {
 			return w.retake(ctx)
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w; and it could not be reached again within %s: %w", why, patience, err)
+			return fmt.Errorf("%w; and it could not be followed on within %s: %w", why, patience, cmp.Or(err, errQuiet))
 		}
 	}
 }
@@ -268,17 +276,18 @@ func (w *worker) declared(ctx context.Context) (*profile.Compiled, error) {
 	}
 }
 
-// wayBack makes of a device's answer what a profile would be.
+// wayBack makes of a device's answer what a profile would be. What can't be taken back is in it as skipped.
 func (w *worker) wayBack(u *wire.Undoing) (*profile.Compiled, error) {
 	if len(u.Drifted) > 0 && !w.r.Force {
+		w.res.Drifted = true
 		var names []string
 		for _, o := range u.Drifted {
 			names = append(names, o.Address)
 		}
-		return nil, hint.New(fmt.Errorf("changed by others since the run: %s", some(names)), "--force takes the run back all the same, theirs with it; --only leaves them out")
+		return nil, hint.New(fmt.Errorf("changed by others since the run: %s", some(names)), "--force takes the run back all the same, theirs with it; --only takes back other resources alone")
 	}
-	c := &profile.Compiled{Profile: "undo of " + w.r.Undo, Secrets: u.Secrets, Settings: wire.Settings{}}
-	w.res.Stuck = u.Stuck
+	c := &profile.Compiled{Profile: "undo of " + w.r.Undo, Secrets: u.Secrets}
+	at := profile.Position{File: "run " + w.r.Undo}
 	for _, r := range u.Resources {
 		d := json.NewDecoder(bytes.NewReader(r.Want))
 		d.UseNumber()
@@ -286,8 +295,16 @@ func (w *worker) wayBack(u *wire.Undoing) (*profile.Compiled, error) {
 		if err := d.Decode(&want); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Address, err)
 		}
-		c.Resources = append(c.Resources, profile.Resource{Address: r.Address, Type: r.Type, Position: profile.Position{File: "run " + strings.TrimSpace(w.r.Undo)},
+		c.Resources = append(c.Resources, profile.Resource{Address: r.Address, Type: r.Type, Position: at,
 			Want: want, Secret: r.Secret, After: r.After, Notify: r.Notify, Timeout: r.Timeout, Retries: r.Retries})
+	}
+	for _, s := range u.Stuck {
+		typ, _, _ := strings.Cut(s.Address, "/")
+		c.Resources = append(c.Resources, profile.Resource{Address: s.Address, Type: typ, Position: at, Want: map[string]any{}, Skip: "can't be undone: " + s.Reason})
+	}
+	w.res.Stuck = u.Stuck
+	if bad := unmatched(w.r.Only, c.Resources); len(bad) > 0 {
+		return nil, hint.New(fmt.Errorf("run %s has changed nothing of %s here", w.r.Undo, strings.Join(bad, ", ")), "`fitout runs show %s` lists what it did", w.r.Undo)
 	}
 	return c, nil
 }

@@ -39,6 +39,8 @@ type worker struct {
 	observed  *wire.Observed
 	key       []byte
 	last      wire.Event // of the run that is followed
+	awayAfter int        // the number of the last event before the connection broke
+	awaySince time.Time
 }
 
 // acquire waits for a slot. It is false when the run is over before there was one.
@@ -206,9 +208,12 @@ func (w *worker) prepare(ctx context.Context) bool {
 	if err != nil {
 		return w.fail(err)
 	}
-	w.compiled, w.resources = compiled, pick(compiled.Resources, w.r.Only, w.r.Skip)
-	if bad := unmatched(append(w.r.Only[:len(w.r.Only):len(w.r.Only)], w.r.Skip...), compiled.Resources); len(bad) > 0 {
-		return w.fail(hint.New(fmt.Errorf("no resource or type %s in this profile", strings.Join(bad, ", ")), "`fitout plan` shows the addresses"))
+	w.compiled, w.resources = compiled, compiled.Resources
+	if w.r.Undo == "" { // else the device has chosen
+		w.resources = pick(compiled.Resources, w.r.Only, w.r.Skip)
+		if bad := unmatched(append(w.r.Only[:len(w.r.Only):len(w.r.Only)], w.r.Skip...), compiled.Resources); len(bad) > 0 {
+			return w.fail(hint.New(fmt.Errorf("no resource or type %s in this profile", strings.Join(bad, ", ")), "`fitout plan` shows the addresses"))
+		}
 	}
 	observed, err := w.observe(ctx)
 	if err == nil {
@@ -501,7 +506,7 @@ func (w *worker) failures() error {
 			lines = append(lines, fmt.Sprintf("and %d more: see `fitout runs show %s`", len(w.res.Failures)-most, w.r.ID))
 			break
 		}
-		line := fmt.Sprintf("%s: %s: %s", w.position(e.Address), e.Address, e.Error)
+		line := fmt.Sprintf("%s%s: %s", w.position(e.Address), e.Address, e.Error)
 		if e.Hint != "" && len(w.res.Failures) > 1 {
 			line += "\n  hint: " + e.Hint
 		}
@@ -517,8 +522,11 @@ func (w *worker) failures() error {
 func (w *worker) position(address string) string {
 	for _, r := range w.resources {
 		if r.Address == address {
-			return r.Position.String()
+			return r.Position.String() + ": "
 		}
 	}
-	return w.d.Profile
+	if w.d.Profile != "" {
+		return w.d.Profile + ": "
+	}
+	return ""
 }
