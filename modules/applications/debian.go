@@ -2,9 +2,11 @@ package applications
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/fitout-dev/fitout/modules"
@@ -28,7 +30,7 @@ func (debian) observe(ctx context.Context, h *host.Host, wants []Package) []modu
 	declaredOn(h).add(wants)
 	var latest []string
 	for _, w := range wants {
-		if w.Version != nil && *w.Version == apt.Latest {
+		if w.Version != nil && (*w.Version == apt.Latest || missed(db, w)) {
 			latest = append(latest, w.Name)
 		}
 	}
@@ -44,8 +46,35 @@ func (debian) observe(ctx context.Context, h *host.Host, wants []Package) []modu
 			out[i].Have.Newest = policy.Candidate
 			out[i].Err = policyErr
 		}
+		if missed(db, w) && policyErr == nil {
+			if p, _ := db.Policy(policies, w.Name); !slices.Contains(p.Versions, *w.Version) {
+				out[i].Err = noLonger(w, p.Versions)
+			}
+		}
+		if w.State == Purged && db.Find(w.Name).Present() {
+			if out[i].Have.Edited, err = apt.Edited(h, w.Name); err != nil {
+				out[i].Err = err
+			}
+		}
 	}
 	return out
+}
+
+// missed says whether undo wants a version that isn't installed.
+func missed(db *apt.Database, w Package) bool {
+	if !w.Back || w.Version == nil {
+		return false
+	}
+	p := db.Find(w.Name)
+	return !p.Present() || p.Version != *w.Version
+}
+
+func noLonger(w Package, versions []string) error {
+	err := fmt.Errorf("version %s of %s, which was there before, is no longer available", *w.Version, w.Name)
+	if len(versions) > 0 {
+		err = fmt.Errorf("%w; there is %s", err, strings.Join(versions, ", "))
+	}
+	return hint.New(err, "add a source that has it to /etc/apt/sources.list.d and fetch the lists (apt-get update), or leave this package out of the undo")
 }
 
 func observe(db *apt.Database, want Package) Package {
@@ -114,6 +143,7 @@ func (debian) apply(ctx context.Context, h *host.Host, wants, haves []Package) [
 		changes, index = append(changes, c), append(index, i)
 	}
 	reboot := apt.RebootPending(h)
+	unneeded, tidy := before(ctx, h, wants)
 	declared := declaredOn(h)
 	declared.add(wants)
 	for j, err := range apt.Apply(ctx, h, changes, declared.installed(h)...) {
@@ -121,6 +151,11 @@ func (debian) apply(ctx context.Context, h *host.Host, wants, haves []Package) [
 	}
 	h.Forget()
 	holds(ctx, h, wants, haves, out)
+	if tidy {
+		if err := purgeSince(ctx, h, unneeded, declared.installed(h)); err != nil {
+			h.Log().Warn("what came along with a package stays", "error", err)
+		}
+	}
 	if err := apt.Keep(ctx, h, declared.installed(h)); err != nil {
 		h.Log().Warn("packages", "error", err)
 	}
@@ -133,6 +168,31 @@ func (debian) apply(ctx context.Context, h *host.Host, wants, haves []Package) [
 		}
 	}
 	return out
+}
+
+// before lists what nothing needs already, where undo is about to remove packages.
+func before(ctx context.Context, h *host.Host, wants []Package) (unneeded []string, tidy bool) {
+	if !slices.ContainsFunc(wants, func(w Package) bool { return w.Along && (w.State == modules.Absent || w.State == Purged) }) {
+		return nil, false
+	}
+	unneeded, err := apt.Unneeded(ctx, h)
+	return unneeded, err == nil
+}
+
+// purgeSince removes what nothing needs any more, but what was so before.
+func purgeSince(ctx context.Context, h *host.Host, before, keep []string) error {
+	now, err := apt.Unneeded(ctx, h)
+	if err != nil {
+		return err
+	}
+	var changes []apt.Change
+	for _, name := range now {
+		if !slices.Contains(before, name) {
+			changes = append(changes, apt.Change{Name: name, Action: apt.Purge})
+		}
+	}
+	defer h.Forget()
+	return errors.Join(apt.Apply(ctx, h, changes, keep...)...)
 }
 
 // declared are all packages that a profile wants to be there, also those that nothing is to be done for.

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -52,6 +53,12 @@ type Package struct {
 	Newest string `json:"newest,omitzero" fit:"observed" title:"Newest version"`
 	// Whether a removed package has left configuration files.
 	ConfigFiles bool `json:"configFiles,omitzero" fit:"observed" title:"Configuration left"`
+	// The configuration files that would be purged, and are other than the package brought them.
+	Edited []string `json:"edited,omitzero" fit:"observed" title:"Edited configuration"`
+	// Whether undo wants the version, which may no longer be available.
+	Back bool `json:"back,omitzero" fit:"observed" title:"Undo"`
+	// Whether undo removes, too, what came along with the package.
+	Along bool `json:"along,omitzero" fit:"observed" title:"With what came along"`
 }
 
 // Packages is the resource type.
@@ -135,28 +142,43 @@ func (Packages) Check(want Package) error {
 	return nil
 }
 
-// Inverse goes back to the version, or the absence, from before. Packages that came as dependencies stay.
+// Inverse goes back to the version, or the absence, from before. What had come along with a package goes with it.
 func (Packages) Inverse(want, have Package) (Package, error) {
-	back := Package{Name: want.Name, RemoveDependents: want.RemoveDependents}
+	back := Package{Name: want.Name, RemoveDependents: want.RemoveDependents, Back: true}
+	gone := want.State == modules.Absent || want.State == Purged
 	switch {
 	case have.State != modules.Present && have.State != modules.Absent && have.State != Purged && have.State != "":
-		return back, fmt.Errorf("package %s was broken before (%s)", want.Name, have.State)
-	case have.ConfigFiles && want.State == Purged:
-		return back, fmt.Errorf("the configuration that package %s had left is gone", want.Name)
+		return back, fmt.Errorf("package %s is broken (%s), and would be so again", want.Name, have.State)
+	case want.State == Purged && (have.ConfigFiles || len(have.Edited) > 0):
+		what := "the configuration that package " + want.Name + " has left"
+		if len(have.Edited) > 0 {
+			what = "what was changed in " + strings.Join(have.Edited, ", ")
+		}
+		return back, errors.New(what + " would be lost")
 	case have.State == modules.Absent || have.State == Purged:
-		back.State = have.State
+		back.State, back.Recommends, back.Along = Purged, want.Recommends, want.Along || !want.Back
+		if have.ConfigFiles {
+			back.State = modules.Absent
+		}
 		return back, nil
 	case have.ProvidedBy != "":
-		return back, errors.New(have.ProvidedBy + " provided " + want.Name + " before, and nothing else is known")
+		return back, fmt.Errorf("%s, which provides %s, may go, and nothing else is known of it", have.ProvidedBy, want.Name)
+	case have.Version == nil:
+		return back, fmt.Errorf("the version of package %s is not known", want.Name)
 	}
-	if have.Version == nil {
-		return back, fmt.Errorf("the version of package %s before is not known", want.Name)
-	}
-	if want.Version != nil || want.State == modules.Absent || want.State == Purged {
+	if want.Version != nil || gone {
 		back.Version = have.Version
+	}
+	switch {
+	case gone && want.Along:
+		back.Recommends, back.Along = want.Recommends, true
+	case gone: // what it recommends is there, or wasn't
+		back.Recommends = modules.Ptr(false)
 	}
 	if want.Hold != nil || back.Version != nil && have.Hold != nil && *have.Hold {
 		back.Hold = have.Hold
 	}
 	return back, nil
 }
+
+var _ modules.Inverter[Package] = Packages{}

@@ -252,6 +252,30 @@ func TestApt(t *testing.T) {
 			a.Errorf("reboot: %+v", r)
 		}
 	})
+	const state = `dpkg-query -W -f '${Package} ${Version} ${Status}\n' | sort; apt-mark showhold; cat /etc/conf.conf || :`
+	a.in("undo", func(a *aptMachine) {
+		a.build("deep 1.0", "middle 1.0\nDepends: deep", "top 1.0\nDepends: middle\nRecommends: plain", "old-lib 1.0", "old-user 1.0\nDepends: old-lib")
+		a.sh("apt-get update; apt-get -y install old-user; apt-get -y remove old-user") // old-lib is needed by nothing already
+		a.TakesBack("packages", `[{"name":"top"},{"name":"conf","version":"1.0"},{"name":"fixed","hold":true}]`, state)
+		a.sh("dpkg-query -W deep middle top old-lib conf fixed; dpkg --purge top")
+		a.TakesBack("packages", `[{"name":"conf","version":"2.0"},{"name":"fixed","hold":false},{"name":"old-lib","state":"absent"},{"name":"middle","state":"purged"}]`, state)
+		a.sh("dpkg --purge conf; apt-get -y install conf=1.0 top")
+		a.TakesBack("packages", `[{"name":"conf","state":"absent"},{"name":"top","state":"absent"}]`, state)
+	})
+	a.in("undo of what is gone", func(a *aptMachine) {
+		a.build("leaves 1.0")
+		a.converges(`{"name":"leaves"}`, create)
+		a.withdraw("leaves", "1.0")
+		a.build("leaves 2.0")
+		a.sh("apt-get update")
+		r := a.converges(`{"name":"leaves","version":"2.0"}`, update)
+		a.errors(a.Plan("packages", string(r[0].Back)), "version 1.0 of leaves, which was there before, is no longer available; there is 2.0")
+		a.converges(`{"name":"conf","version":"1.0"}`, create)
+		a.sh("echo mine >/etc/conf.conf")
+		if r := a.Converge("packages", `{"name":"conf","state":"purged"}`); r[0].NoUndo != "what was changed in /etc/conf.conf would be lost" {
+			a.Errorf("%+v", r)
+		}
+	})
 	a.in("another dpkg", func(a *aptMachine) {
 		a.sh("systemd-run -q apt-get -y install slow; while [ ! -e /run/slow ]; do :; done")
 		start := time.Now()

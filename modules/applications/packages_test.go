@@ -41,15 +41,21 @@ func TestInverse(t *testing.T) {
 		want, have, back Package
 		err              bool
 	}{
-		{name: "installed", want: Package{Name: "a"}, have: Package{Name: "a", State: "absent"}, back: Package{Name: "a", State: "absent"}},
+		{name: "installed", want: Package{Name: "a"}, have: Package{Name: "a", State: "absent"}, back: Package{Name: "a", State: "purged", Back: true, Along: true}},
 		{name: "removed", want: Package{Name: "a", State: "absent"}, have: Package{Name: "a", State: "present", Version: p("1"), Hold: hold(false)},
-			back: Package{Name: "a", Version: p("1")}},
+			back: Package{Name: "a", Version: p("1"), Recommends: hold(false), Back: true}},
 		{name: "removed while held", want: Package{Name: "a", State: "purged"}, have: Package{Name: "a", State: "present", Version: p("1"), Hold: hold(true)},
-			back: Package{Name: "a", Version: p("1"), Hold: hold(true)}},
+			back: Package{Name: "a", Version: p("1"), Hold: hold(true), Recommends: hold(false), Back: true}},
 		{name: "upgraded", want: Package{Name: "a", Version: p("2.*")}, have: Package{Name: "a", State: "present", Version: p("1"), Hold: hold(false)},
-			back: Package{Name: "a", Version: p("1")}},
+			back: Package{Name: "a", Version: p("1"), Back: true}},
 		{name: "held", want: Package{Name: "a", Hold: hold(true)}, have: Package{Name: "a", State: "present", Version: p("1"), Hold: hold(false)},
-			back: Package{Name: "a", Hold: hold(false)}},
+			back: Package{Name: "a", Hold: hold(false), Back: true}},
+		{name: "installed again", want: Package{Name: "a"}, have: Package{Name: "a", State: "absent", ConfigFiles: true}, back: Package{Name: "a", State: "absent", Back: true, Along: true}},
+		{name: "installed, undone", want: Package{Name: "a", State: "purged", Back: true, Along: true}, have: Package{Name: "a", State: "present", Version: p("1"), Hold: hold(false)},
+			back: Package{Name: "a", Version: p("1"), Back: true, Along: true}},
+		{name: "removed, undone", want: Package{Name: "a", Version: p("1"), Recommends: hold(false), Back: true}, have: Package{Name: "a", State: "absent", ConfigFiles: true},
+			back: Package{Name: "a", State: "absent", Recommends: hold(false), Back: true}},
+		{name: "edited configuration purged", want: Package{Name: "a", State: "purged"}, have: Package{Name: "a", State: "present", Version: p("1"), Edited: []string{"/etc/a"}}, err: true},
 		{name: "configuration purged", want: Package{Name: "a", State: "purged"}, have: Package{Name: "a", State: "absent", ConfigFiles: true}, err: true},
 		{name: "was broken", want: Package{Name: "a"}, have: Package{Name: "a", State: "half-configured"}, err: true},
 	} {

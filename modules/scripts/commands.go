@@ -260,5 +260,5 @@ func (c Commands) run(ctx context.Context, h *host.Host, want Command) error {
 
 // Inverse refuses: nobody knows what a program did.
 func (Commands) Inverse(_, _ Command) (Command, error) {
-	return Command{}, errors.New("what a command did can't be taken back")
+	return Command{}, errors.New("what a command did is not known")
 }

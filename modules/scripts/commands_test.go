@@ -163,3 +163,9 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestInverse(t *testing.T) {
+	if _, err := typ.Inverse(Command{}, Command{}); err == nil || err.Error() != "what a command did is not known" {
+		t.Error(err)
+	}
+}

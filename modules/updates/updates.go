@@ -148,7 +148,7 @@ func (Updates) Check(want Update) error {
 
 // Inverse knows that updates aren't taken back: that would bring back what they mended.
 func (Updates) Inverse(want, have Update) (Update, error) {
-	return have, errors.New("installed updates can't be taken back; declare packages with the version that is wanted")
+	return have, errors.New("updates that were installed are not taken back: that would bring back what they mended")
 }
 
 func (u Update) refreshAfter() (time.Duration, error) {
