@@ -28,7 +28,7 @@ func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.Wait
 		s.fail(wire.Failed{Error: fmt.Sprintf("bad run id %q", doc.ID)})
 		return
 	}
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+	if err := disk.MakeDir(disk.OS, s.Dir, 0o755); err != nil {
 		s.fail(wire.Failed{Error: "keep a run on the device: " + err.Error(), Hint: remedy(err)})
 		return
 	}
@@ -69,7 +69,10 @@ func (s *session) keep(doc *wire.Document) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(runDir(s.Dir, doc.ID), 0o700); err != nil {
+	if err := disk.MakeDir(disk.OS, runDir(s.Dir, doc.ID), 0o700); err != nil {
+		return err
+	}
+	if err := s.store.sync(); err != nil {
 		return err
 	}
 	j, err := journal.Create(disk.OS, journalFile(s.Dir, doc.ID))
@@ -85,7 +88,7 @@ func (s *session) keep(doc *wire.Document) (err error) {
 		}
 	}()
 	if doc.Settings.Unattended {
-		if err := os.WriteFile(keyFile(s.Dir, doc.ID), doc.Key, 0o600); err != nil {
+		if err := disk.Replace(disk.OS, keyFile(s.Dir, doc.ID), doc.Key, 0o600); err != nil {
 			return err
 		}
 	}
@@ -179,6 +182,9 @@ func (s *session) attach(ctx context.Context, a *wire.Attach, work *sync.WaitGro
 		s.fail(wire.Failed{Error: errors.Join(errors.New("end the run"), err).Error(), Hint: remedy(err)})
 	case s.Detach == nil:
 		s.carry(ctx, a.Run, l, a.Key, a.From, work)
+	case stopping(s.Options):
+		l.leave()
+		s.tell(events, a.From)
 	default:
 		l.leave()
 		s.relay(ctx, *a, true)
@@ -250,36 +256,41 @@ func (s *session) follow(log *eventLog, from int) {
 }
 
 // relay joins the controller with a runner in another process, and starts one where none is. One that dies is started
-// again, as long as it gets on.
+// again, as long as it gets on. When the controller has gone, it returns: the run needs nobody.
 func (s *session) relay(ctx context.Context, a wire.Attach, fresh bool) {
-	for tries := 0; ; {
+	for tries, done := 0, -1; ; {
 		if fresh {
 			if err := s.Detach(ctx, a.Run); err != nil {
 				s.fail(wire.Failed{Error: "start the run: " + err.Error(), Hint: remedy(err)})
 				return
 			}
 		}
-		from := a.From
-		last := s.join(ctx, &a, fresh)
-		if over, ok := s.catchUp(&a, &last); over || !ok {
+		if s.join(ctx, &a, fresh) || s.hungUp() {
 			return
 		}
-		if last.Type == wire.Rebooting {
-			return // the machine goes down: whoever comes back follows on
+		events, err := readEvents(s.Dir, a.Run)
+		if err != nil {
+			s.fail(wire.Failed{Kind: wire.NoRun, Error: "read the run's journal: " + err.Error(), Hint: remedy(err)})
+			return
 		}
-		if a.From == from {
-			tries++
-		} else {
-			tries = 0
+		s.tell(events, a.From)
+		a.From = max(a.From, len(events)+1)
+		if over(events) || goingDown(events) || stopping(s.Options) {
+			return // whoever comes back when the machine is up again follows on
 		}
 		if h, stopped := holder(s.Dir); h != nil && !stopped && h.Run != a.Run {
 			s.fail(wire.Failed{Kind: wire.Locked, Error: "another run is under way on this device", Holder: h})
 			return
 		}
-		if tries == restarts || last.Type == wire.Waiting {
+		if n := settledBy(events); n > done {
+			tries, done = 0, n
+		}
+		tries++
+		why, waits := waitsForUs(events)
+		if tries > restarts || waits && (fresh || !a.Resume) {
 			f := wire.Failed{Kind: wire.Stopped, Error: "the run stopped half-way", Hint: "`fitout attach " + a.Run + "` goes on with it"}
-			if last.Type == wire.Waiting {
-				f.Error = "the run waits " + last.Text
+			if waits {
+				f.Error = "the run waits " + why
 			}
 			s.fail(f)
 			return
@@ -288,64 +299,84 @@ func (s *session) relay(ctx context.Context, a wire.Attach, fresh bool) {
 	}
 }
 
-// join relays until the runner hangs up, and moves a.From on. It returns the last event that was seen.
-func (s *session) join(ctx context.Context, a *wire.Attach, fresh bool) (last wire.Event) {
+// settledBy counts the resources of which it is known what became of them.
+func settledBy(events []wire.Event) (n int) {
+	for _, e := range events {
+		if e.Type == wire.Resolved {
+			n++
+		}
+	}
+	return n
+}
+
+// goingDown says whether the last that a run did was to restart the machine, which is still up.
+func goingDown(events []wire.Event) bool {
+	if len(events) == 0 {
+		return false
+	}
+	last := events[len(events)-1]
+	return last.Type == wire.Rebooting && last.Boot == bootID()
+}
+
+// forController marks the events of runs that wait for a controller, without a process.
+const forController = "the controller"
+
+func waitsForUs(events []wire.Event) (why string, ok bool) {
+	if len(events) == 0 {
+		return "", false
+	}
+	last := events[len(events)-1]
+	return last.Text, last.Type == wire.Waiting && last.Reason == forController
+}
+
+// join relays until the runner or the controller hangs up, and moves a.From on. It says whether the run's end was told.
+func (s *session) join(ctx context.Context, a *wire.Attach, fresh bool) (ended bool) {
 	c, err := dialRunner(ctx, s.Dir, a.Run, fresh)
 	if err != nil {
-		return last
+		return false
 	}
 	defer c.Close()
 	conn := wire.NewConn(c, c)
 	if conn.Send(wire.Message{Attach: a}) != nil {
-		return last
+		return false
 	}
 	s.mu.Lock()
 	s.remote = conn
+	if s.cancelled != nil {
+		conn.Send(*s.cancelled)
+	}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		s.remote = nil
 		s.mu.Unlock()
 	}()
+	defer context.AfterFunc(s.left, func() { c.Close() })()
 	for {
 		m, err := conn.Receive()
 		if err != nil {
-			return last
+			return false
 		}
 		switch {
 		case m.Event != nil:
-			last, a.From = *m.Event, m.Event.N+1
-			s.tell([]wire.Event{last}, 0)
+			a.From = m.Event.N + 1
+			s.tell([]wire.Event{*m.Event}, 0)
 		case m.Failed != nil:
 			s.say(m)
 		}
-		if last.Type == wire.Finished {
-			return last
+		if m.Event != nil && m.Event.Type == wire.Finished {
+			return true
 		}
 	}
 }
 
-// catchUp tells what the journal has beyond what the runner said. It is over when the run has ended; ok is false when that
-// can't be known.
-func (s *session) catchUp(a *wire.Attach, last *wire.Event) (ended, ok bool) {
-	if last.Type == wire.Finished {
-		return true, true
-	}
-	events, err := readEvents(s.Dir, a.Run)
-	if err != nil {
-		s.fail(wire.Failed{Kind: wire.NoRun, Error: "read the run's journal: " + err.Error(), Hint: remedy(err)})
-		return false, false
-	}
-	s.tell(events, a.From)
-	if n := len(events); n > 0 {
-		*last, a.From = events[n-1], max(a.From, n+1)
-	}
-	return over(events), true
-}
+// hungUp says whether the controller has gone.
+func (s *session) hungUp() bool { return s.left.Err() != nil }
 
 func (s *session) cancel(m wire.Message) {
 	s.mu.Lock()
 	r, remote := s.current, s.remote
+	s.cancelled = &m
 	s.mu.Unlock()
 	switch {
 	case r != nil:

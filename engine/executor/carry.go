@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func Carry(ctx context.Context, o Options, id string, atBoot bool, stop <-chan s
 		return err
 	}
 	if atBoot && r.interrupted() && st.Document.Settings.AfterPowerCut == "wait" {
-		r.log.add(wire.Event{Type: wire.Waiting, Text: "for the controller: the machine was restarted in the middle of the run"})
+		r.log.add(wire.Event{Type: wire.Waiting, Reason: forController, Text: "for the controller: the machine was restarted in the middle of the run"})
 		r.log.leave()
 		r.log.wait()
 		l.leave()
@@ -86,10 +87,13 @@ func await(dir string, me wire.Holder) (*lock, error) {
 
 // interrupted says whether the machine was restarted without the run having asked for it.
 func (r *runner) interrupted() bool {
-	if n := len(r.st.restarts); n > 0 && r.st.restarts[n-1].Now {
-		return false
+	was := r.st.Boot // the last start of the machine that the run was at work in
+	for _, e := range r.st.events {
+		was = cmp.Or(e.Boot, was)
 	}
-	return r.st.Boot != bootID()
+	n := len(r.st.restarts)
+	asked := n > 0 && r.st.restarts[n-1].Now && r.st.restarts[n-1].Boot == was
+	return was != bootID() && !asked
 }
 
 // listen lets sessions join. done ends it, once those who follow have heard all.

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -41,8 +42,15 @@ func Detach(ctx context.Context, o Options, run string) error {
 	}
 	h := host.New(o.Root)
 	if os.Geteuid() == 0 && h.Living() {
-		if err := startUnit(ctx, h, "fitout-run-"+run+".service", runnerArgs(exe, o, run)); err == nil {
-			return nil
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			err := startUnit(ctx, h, "fitout-run-"+run+".service", runnerArgs(exe, o, run))
+			if err == nil {
+				return nil
+			}
+			// One that has just died may not be buried yet.
+			if e, ok := errors.AsType[dbus.Error](err); !ok || e.Name != "org.freedesktop.systemd1.UnitExists" || time.Now().After(deadline) {
+				break
+			}
 		}
 	}
 	return spawnRunner(runnerArgs(exe, o, run))
@@ -67,7 +75,7 @@ func startUnit(ctx context.Context, h *host.Host, name string, args []string) er
 	}{
 		{"Description", dbus.MakeVariant("fitout: a run that was begun from elsewhere")},
 		{"ExecStart", dbus.MakeVariant([]execStart{{args[0], args, false}})},
-		{"KillMode", dbus.MakeVariant("mixed")}, // what it runs gets to its end
+		{"KillMode", dbus.MakeVariant("process")}, // what it runs gets to its end, and what a command leaves running stays
 		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
 	}
 	var job dbus.ObjectPath
@@ -79,6 +87,22 @@ func startUnit(ctx context.Context, h *host.Host, name string, args []string) er
 				Value dbus.Variant
 			}
 		}{}).Store(&job)
+}
+
+// stopping says whether the machine goes down.
+func stopping(o Options) bool {
+	if o.Root != "/" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c, err := host.New(o.Root).Systemd(ctx)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	v, err := c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").GetProperty("org.freedesktop.systemd1.Manager.SystemState")
+	return err == nil && v.Value() == "stopping"
 }
 
 // unit starts a run again after the machine has: a unit file with a link to it, both gone when the run is.
@@ -114,7 +138,7 @@ After=network.target network-online.target
 
 [Service]
 ExecStart=%s -boot
-KillMode=mixed
+KillMode=process
 
 [Install]
 WantedBy=multi-user.target

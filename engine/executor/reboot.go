@@ -18,8 +18,8 @@ import (
 const (
 	maxReboots  = 5
 	rebootDelay = time.Minute
-	// goingDown is how long a machine may take to end its processes, this one among them.
-	goingDown = 10 * time.Minute
+	// shutdownTime is how long a machine may take to end its processes, this one among them.
+	shutdownTime = 10 * time.Minute
 )
 
 // mayRestart says whether the machine may be restarted for a resource.
@@ -37,6 +37,9 @@ func (r *run) hold(it *item, e *wire.Event) {
 		*e = wire.Event{}
 	case e.Reboot != "" && r.mayRestart(it):
 		re := restart{Reason: e.Reboot, Addresses: []string{it.Address}, Boot: bootID(), Changed: r.counts.Changed}
+		if e.After == nil && e.Reason != shownLater {
+			re.Unproven = e.Reason
+		}
 		_ = r.log.record(journal.Reboot, re)
 		r.wants = append(r.wants, re)
 		r.log.add(wire.Event{Type: wire.Log, Level: "INFO", Address: it.Address, Text: "applied; wants the machine restarted: " + e.Reboot})
@@ -46,28 +49,37 @@ func (r *run) hold(it *item, e *wire.Event) {
 
 // comeBack takes up a run after a restart of the machine or of the executor.
 func (r *run) comeBack() {
-	boot := bootID()
-	asked := false
-	for _, re := range r.st.restarts {
-		if re.Boot == boot && !re.Now {
-			r.wants = append(r.wants, re)
-		}
-		asked = re.Now && re.Boot != boot
-	}
-	last := r.st.events[len(r.st.events)-1]
+	boot, last := bootID(), r.st.events[len(r.st.events)-1]
+	r.goingDown = goingDown(r.st.events)
 	switch {
-	case asked && last.Type == wire.Rebooting:
+	case last.Type == wire.Rebooting && last.Boot != boot:
 		r.log.add(wire.Event{Type: wire.Rebooted, Boot: boot, Text: "the machine is up again"})
 	case r.st.Boot != boot && !r.wasHere(boot):
 		r.log.add(wire.Event{Type: wire.Rebooted, Boot: boot, Text: "the machine was restarted in the middle of the run, which goes on"})
 	default:
 		r.log.add(wire.Event{Type: wire.Log, Level: "WARN", Text: "the run was interrupted, and goes on"})
 	}
+	for _, re := range r.st.restarts {
+		switch {
+		case re.Now || r.settledNow[re.Addresses[0]]:
+		case re.Boot == boot:
+			r.wants = append(r.wants, re)
+		case re.Unproven != "":
+			e := r.started(re.Addresses[0])
+			e.Status, e.Reason = wire.Changed, re.Unproven
+			r.finish(e)
+		}
+	}
 }
 
 // wasHere says whether the run has been at work since the machine's start.
 func (r *run) wasHere(boot string) bool {
 	return slices.ContainsFunc(r.st.events, func(e wire.Event) bool { return e.Boot == boot })
+}
+
+// awaitsRestart says whether a resource is applied, and needs but the restart.
+func (r *run) awaitsRestart(address string) bool {
+	return slices.ContainsFunc(r.wants, func(re restart) bool { return re.Addresses[0] == address })
 }
 
 // restartBefore says whether one of a batch comes after something that wants a restart.
@@ -86,6 +98,9 @@ func (r *run) restart(ctx context.Context) (o outcome, ok bool) {
 		now.Addresses = append(now.Addresses, re.Addresses...)
 	}
 	now.Reason = strings.Join(slices.Sorted(maps.Keys(reasons)), "; ")
+	if r.goingDown { // an earlier process has told it to
+		return r.goDown(ctx)
+	}
 	if err := r.tooMany(now); err != nil {
 		for _, a := range now.Addresses {
 			e := r.started(a)
@@ -106,7 +121,12 @@ func (r *run) restart(ctx context.Context) (o outcome, ok bool) {
 		r.settle()
 		return 0, true
 	}
-	r.log.add(wire.Event{Type: wire.Rebooting, Reboot: now.Reason, Text: fmt.Sprintf("restart %d of at most %d", r.restarts()+1, r.mostRestarts())})
+	r.log.add(wire.Event{Type: wire.Rebooting, Boot: now.Boot, Reboot: now.Reason, Text: fmt.Sprintf("restart %d of at most %d", r.restarts()+1, r.mostRestarts())})
+	return r.goDown(ctx)
+}
+
+// goDown tells the machine to restart, and waits for its end.
+func (r *run) goDown(ctx context.Context) (o outcome, ok bool) {
 	if _, err := r.host.Must(ctx, host.Cmd{Args: rebootCommand}); err != nil {
 		r.log.add(wire.Event{Type: wire.Log, Level: "ERROR", Text: "restart the machine: " + r.host.Scrub(err.Error())})
 		r.settle()
@@ -114,7 +134,7 @@ func (r *run) restart(ctx context.Context) (o outcome, ok bool) {
 	}
 	select {
 	case <-r.suspending:
-	case <-time.After(goingDown):
+	case <-time.After(shutdownTime):
 		r.log.add(wire.Event{Type: wire.Log, Level: "ERROR", Text: "the machine was told to restart, and didn't"})
 	}
 	return restarting, false

@@ -37,6 +37,7 @@ type run struct {
 	wants      []restart         // why the machine must be restarted
 	trials     []*trial          // changes of the connection that aren't confirmed yet
 	reports    []string          // restarts that are needed and aren't made
+	goingDown  bool              // the machine was told to restart, and is still up
 	mute       bool              // it was said that the journal can't be written
 	dir        string            // the executor's own folder
 	detached   bool              // the machine may be restarted under this process
@@ -47,6 +48,9 @@ type run struct {
 	suspending            chan struct{} // closed: leave the rest for another time
 	confirmed             chan int      // the numbers of events that the controller has confirmed
 }
+
+// shownLater is why a resource that was applied isn't as declared yet.
+const shownLater = "shows after a restart"
 
 // outcome is how far execute came.
 type outcome int
@@ -116,14 +120,17 @@ func (r *run) execute(ctx context.Context) outcome {
 	for _, it := range r.items {
 		if e, ok := r.st.settled[it.Address]; ok {
 			r.count(e)
-			continue
 		}
-		rest = append(rest, it)
 	}
 	if len(r.st.events) == 0 {
 		r.log.add(wire.Event{Type: wire.Started, Text: r.doc.ID, Boot: bootID()})
 	} else {
 		r.comeBack()
+	}
+	for _, it := range r.items {
+		if !r.settledNow[it.Address] && !r.awaitsRestart(it.Address) {
+			rest = append(rest, it)
+		}
 	}
 	if r.host.Living() {
 		defer preflight.Inhibit(ctx, r.host, "fitout run "+r.doc.ID)()
@@ -152,7 +159,7 @@ func (r *run) execute(ctx context.Context) outcome {
 	}
 	r.settle()
 	if len(r.locked) > 0 && !r.stopped(ctx) {
-		r.log.add(wire.Event{Type: wire.Waiting, Text: fmt.Sprintf("for the controller, which holds the key to the secrets of %s", some(r.locked))})
+		r.log.add(wire.Event{Type: wire.Waiting, Reason: forController, Text: fmt.Sprintf("for the controller, which holds the key to the secrets of %s", some(r.locked))})
 		return held
 	}
 	r.log.add(wire.Event{Type: wire.Finished, Counts: &r.counts, Seconds: r.now().Sub(start).Seconds(), Reboot: r.reported()})
@@ -283,6 +290,11 @@ func (r *run) again(ctx context.Context, batch []*item, live []int, events []wir
 		return nil
 	case <-r.stopping:
 		return nil
+	case <-r.suspending: // it is tried again by whoever goes on
+		for _, i := range retry {
+			events[i] = wire.Event{}
+		}
+		return nil
 	}
 	for _, i := range retry {
 		events[i] = wire.Event{Type: wire.Resolved, Address: batch[i].Address}
@@ -371,7 +383,7 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 		}
 		o := f.report(r.host, batch[i])
 		if f.op != modules.Same && e.Reboot != "" {
-			e.Status, e.Reason = wire.Changed, "shows after a restart"
+			e.Status, e.Reason = wire.Changed, shownLater
 			continue
 		}
 		if f.op != modules.Same {

@@ -159,6 +159,7 @@ func closeRun(o Options, id, why string) error {
 	}
 	defer bootUnit.remove(o, id)
 	defer os.Remove(keyFile(o.Dir, id))
+	defer os.Remove(filepath.Join(runDir(o.Dir, id), "socket"))
 	j, records, err := journal.Open(disk.OS, journalFile(o.Dir, id))
 	if err != nil {
 		return err

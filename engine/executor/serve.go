@@ -59,10 +59,13 @@ type session struct {
 	conn  *wire.Conn
 	store *contents
 
-	mu      sync.Mutex
-	current *runner    // in this very process
-	remote  *wire.Conn // to the runner that is followed, in another process
-	gone    bool       // nobody listens any more
+	left context.Context // done: the controller says nothing more
+
+	mu        sync.Mutex
+	current   *runner       // in this very process
+	remote    *wire.Conn    // to the runner that is followed, in another process
+	cancelled *wire.Message // what the controller asked for, should there be no runner yet
+	gone      bool          // nobody listens any more
 }
 
 // Serve speaks with one controller until its input ends and all that it asked for is done.
@@ -97,6 +100,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	defer work.Wait()
 	looking, stopLooking := context.WithCancel(ctx) // nobody waits for an observation when the listener has gone
 	defer stopLooking()
+	s.left = looking
 	for {
 		m, err := s.conn.Receive()
 		if err != nil {

@@ -50,6 +50,7 @@ type restart struct {
 	Boot      string   `json:"boot"`
 	Changed   int      `json:"changed"` // how many resources the run had changed
 	Now       bool     `json:"now,omitempty"`
+	Unproven  string   `json:"unproven,omitempty"` // why nothing can prove that the resource was applied, not after a restart either
 }
 
 // state is a run as its journal tells it.
