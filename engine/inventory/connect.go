@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
@@ -113,7 +114,7 @@ func OneOff(address string) (Device, error) {
 	}
 	u, err := url.Parse(address)
 	example := "write ssh://USER@ADDRESS:PORT, winrm://USER@ADDRESS or local"
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Opaque != "" {
+	if err != nil || u.Scheme == "" || !isHost(u.Hostname()) || u.Opaque != "" {
 		return Device{}, hint.New(fmt.Errorf("%q names no device", withoutPassword(address)), "%s", example)
 	}
 	if !slices.Contains(Transports, u.Scheme) || u.Scheme == "local" {
@@ -126,6 +127,9 @@ func OneOff(address string) (Device, error) {
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return Device{}, hint.New(fmt.Errorf("%q has more than a transport, user, address and port", address), "%s", example)
 	}
+	if strings.Contains(u.Hostname(), ":") && !strings.HasPrefix(u.Host, "[") {
+		return Device{}, hint.New(fmt.Errorf("%q: an IPv6 address needs brackets", withoutPassword(address)), "write ssh://USER@[ADDRESS]:PORT")
+	}
 	d := Device{Name: u.Hostname(), Address: u.Hostname(), User: u.User.Username()}
 	d.Connect = Connect{Transport: u.Scheme, User: d.User}
 	if p := u.Port(); p != "" {
@@ -136,12 +140,20 @@ func OneOff(address string) (Device, error) {
 	return d, nil
 }
 
+// isHost says whether a text may be a host's name or address at all.
+func isHost(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._:%", r)
+	})
+}
+
 // withoutPassword takes a password out of what should have been an address.
 func withoutPassword(address string) string {
-	user, host, ok := strings.Cut(address, "@")
-	if !ok {
+	at := strings.LastIndexByte(address, '@') // the password may hold others
+	if at < 0 {
 		return address
 	}
+	user, host := address[:at], address[at+1:]
 	scheme, rest, hasScheme := strings.Cut(user, "://")
 	if !hasScheme {
 		scheme, rest = "", user

@@ -1,6 +1,7 @@
 package expression
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -30,7 +31,7 @@ func (s *Source) from(line int) []byte {
 	s.once.Do(func() {
 		s.lines = []int{0}
 		for i, c := range s.Data {
-			if c == '\n' {
+			if c == '\n' || c == '\r' && !bytes.HasPrefix(s.Data[i+1:], []byte("\n")) { // as YAML counts lines
 				s.lines = append(s.lines, i+1)
 			}
 		}
@@ -344,7 +345,7 @@ func (v *Value) locate(p part, offset int) (line, col int) {
 	quoted := v.Node.Style&yaml.DoubleQuotedStyle != 0
 	at := 0
 	step := func() {
-		if rest[at] == '\n' {
+		if rest[at] == '\n' || rest[at] == '\r' && (at+1 == len(rest) || rest[at+1] != '\n') {
 			line, col = line+1, 0
 		}
 		at, col = at+1, col+1
