@@ -60,7 +60,13 @@ func parseConfig(path, home, folder string, depth int, read func(string) ([]byte
 				}
 				files, _ := filepath.Glob(pattern) // sorted
 				for _, f := range files {
+					if info, err := os.Stat(f); err == nil && info.IsDir() { // to OpenSSH an empty file
+						continue
+					}
 					sub, err := parseConfig(f, home, folder, depth+1, read)
+					if isMissing(err) { // a link that leads nowhere
+						continue
+					}
 					if err != nil {
 						return nil, err
 					}

@@ -47,6 +47,10 @@ Host *
 `)
 	writeFile(t, filepath.Join(home, ".ssh", "conf.d", "10.conf"), "User included\nHost inner\n Port 99\n")
 	writeFile(t, filepath.Join(home, ".ssh", "conf.d", "20.conf"), "Host second\nIdentitiesOnly yes\n")
+	if err := os.Mkdir(filepath.Join(home, ".ssh", "conf.d", "folder.conf"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Symlink("nowhere", filepath.Join(home, ".ssh", "conf.d", "gone.conf")) // as far as the platform lets us
 	type result struct {
 		Host, Port, User, Jump, Name string
 		Identities                   []string
