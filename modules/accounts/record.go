@@ -19,35 +19,47 @@ import (
 // Record is what undo needs of an account beyond its properties, to put it back to the letter.
 type Record struct {
 	// Entries are its own lines, by the name of the database.
-	Entries map[string][]Entry `json:"entries,omitzero"`
+	Entries map[string][]Entry `json:"entries,omitzero" title:"Entries"`
 	// Members are the groups that name it.
-	Members map[string]Members `json:"members,omitzero"`
+	Members map[string]Members `json:"members,omitzero" title:"Members"`
 	// Keys is its authorized_keys, where that is looked at.
-	Keys *Keys `json:"keys,omitzero"`
-	// NewHome is the home that is missing and will be made. Above is how many folders above a new or moved home are missing.
-	NewHome string `json:"newHome,omitzero"`
-	Above   int    `json:"above,omitzero"`
+	Keys *Keys `json:"keys,omitzero" title:"Keys"`
+	// NewHome is the home that is missing and will be made.
+	NewHome string `json:"newHome,omitzero" title:"New home"`
+	// Above is how many folders above a new or moved home are missing.
+	Above int `json:"above,omitzero" title:"Missing folders above"`
 	// Lost is what removing its home takes away.
-	Lost string `json:"lost,omitzero"`
+	Lost string `json:"lost,omitzero" title:"Lost"`
 }
 
 // Entry is a line of a database with its number, from 1.
 type Entry struct {
-	Number int    `json:"number"`
-	Text   string `json:"text"`
+	// Number is the line's, from 1.
+	Number int `json:"number" title:"Number"`
+	// Text is the line with its ending.
+	Text string `json:"text" title:"Text"`
 }
 
 // Members are the names that group and gshadow have for a group.
 type Members struct {
-	Group, Gshadow, Admins string
+	// Group is the list in group.
+	Group string `json:"group,omitzero" title:"Group"`
+	// Gshadow is the list in gshadow.
+	Gshadow string `json:"gshadow,omitzero" title:"Shadow group"`
+	// Admins are its administrators in gshadow.
+	Admins string `json:"admins,omitzero" title:"Administrators"`
 }
 
 // Keys is a file authorized_keys, and whether it and its folder are there.
 type Keys struct {
-	Text   string `json:"text,omitzero"`
-	Mode   uint32 `json:"mode,omitzero"`
-	File   bool   `json:"file,omitzero"`
-	Folder bool   `json:"folder,omitzero"`
+	// Text is what is in it.
+	Text string `json:"text,omitzero" title:"Text"`
+	// Mode is the file's.
+	Mode uint32 `json:"mode,omitzero" title:"Mode"`
+	// File is whether it is there.
+	File bool `json:"file,omitzero" title:"File"`
+	// Folder is whether its folder is.
+	Folder bool `json:"folder,omitzero" title:"Folder"`
 }
 
 // own are the databases that have lines of an account's own.

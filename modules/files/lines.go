@@ -60,9 +60,12 @@ type Line struct {
 
 // Removed is a line to be removed, with its number from 1.
 type Removed struct {
-	Number int    `json:"number"`
-	Text   string `json:"text"`
-	End    string `json:"end"`
+	// The line's number, from 1.
+	Number int `json:"number" title:"Number"`
+	// The line without its ending.
+	Text string `json:"text" title:"Text"`
+	// The line's ending.
+	End string `json:"end" title:"Ending"`
 }
 
 // Lines is the resource type.

@@ -25,12 +25,18 @@ const (
 
 // Entry is a file, directory or link below a directory.
 type Entry struct {
-	Kind    string     `json:"kind"`
-	Mode    uint32     `json:"mode,omitzero"`
-	UID     int        `json:"uid"`
-	GID     int        `json:"gid"`
-	Target  string     `json:"target,omitzero"`
-	Content *host.Blob `json:"content,omitzero"`
+	// What it is: file, directory or link.
+	Kind string `json:"kind" title:"Kind"`
+	// The permission bits, of all but links.
+	Mode uint32 `json:"mode,omitzero" title:"Mode"`
+	// The owner's number.
+	UID int `json:"uid" title:"Owner"`
+	// The group's number.
+	GID int `json:"gid" title:"Group"`
+	// Where a link points to.
+	Target string `json:"target,omitzero" title:"Target"`
+	// What is in a file.
+	Content *host.Blob `json:"content,omitzero" title:"Content"`
 }
 
 func entryOf(i host.Info) Entry {

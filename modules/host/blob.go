@@ -11,8 +11,10 @@ import (
 // Blob names a file's content: its SHA-256 in hex, and its size in bytes. The content itself travels apart from the
 // profile and lies in the device's content store.
 type Blob struct {
-	Hash string `json:"hash"`
-	Size int64  `json:"size"`
+	// The SHA-256 in hex.
+	Hash string `json:"hash" title:"Hash"`
+	// The size in bytes.
+	Size int64 `json:"size" title:"Size"`
 }
 
 // Blobs opens contents by their hash.

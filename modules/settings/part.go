@@ -13,17 +13,20 @@ import (
 
 // Part is what a text file has about one setting: lines among others that are nobody's business.
 type Part struct {
-	// Lines with their endings.
-	Lines []PartLine `json:"lines"`
-	// Missing is true where there is no file, Open where its last line has no newline.
-	Missing bool `json:"missing,omitzero"`
-	Open    bool `json:"open,omitzero"`
+	// The lines.
+	Lines []PartLine `json:"lines" title:"Lines"`
+	// Whether there is no file.
+	Missing bool `json:"missing,omitzero" title:"File missing"`
+	// Whether the file's last line has no newline.
+	Open bool `json:"open,omitzero" title:"No newline at the end"`
 }
 
 // PartLine is a line with its number, from 1.
 type PartLine struct {
-	Number int    `json:"number"`
-	Text   string `json:"text"`
+	// The line's number, from 1.
+	Number int `json:"number" title:"Number"`
+	// The line with its ending.
+	Text string `json:"text" title:"Text"`
 }
 
 // readPart finds the lines that ours says yes to.
