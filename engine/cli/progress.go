@@ -282,7 +282,7 @@ func (p *progress) outcome(id string, results []run.Result) {
 		shown++
 		text := fmt.Sprintf("%-*s  %s", width, r.Device, p.a.paint(out, statusColors[r.Status], fmt.Sprintf("%-11s", r.Status)))
 		c := r.Counts
-		if r.Plan != nil && len(r.Plan.Resources) > 0 {
+		if r.Plan != nil && len(r.Plan.Resources) > 0 || c != (wire.Counts{}) {
 			text += fmt.Sprintf("  %d changed, %d unchanged", c.Changed, c.Unchanged)
 		}
 		for _, x := range []struct {

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/facts"
+	"github.com/fitout-dev/fitout/engine/executor/preflight"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/host"
@@ -162,6 +163,7 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	results := observeAll(ctx, h, items, loadOwed(s.Dir).reasons())
 	out := &wire.Observed{Observations: make([]wire.Observation, len(items)), Reboot: facts.RebootPending(h)}
 	missing, texts := map[string]bool{}, 0
+	pending, writes := false, []preflight.Write(nil)
 	for i, it := range items {
 		f, o := results[it.Address], &out.Observations[i]
 		*o = f.report(h, it)
@@ -171,17 +173,32 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 		if it.bad != nil || f.op == modules.Skip || f.op == modules.Delete {
 			continue
 		}
+		pending = pending || f.pending()
 		if texts < maxTexts {
 			if o.Text, o.Binary = oldText(h, it, f); o.Text != nil {
 				texts += len(*o.Text)
 			}
 		}
 		for _, fd := range it.typ.Fields {
-			if b, ok := it.typ.Value(it.want, fd).(host.Blob); ok && !missing[b.Hash] && needed(f, fd.Name) && !(blobs{s.store, s.Dir}).has(b) {
+			b, ok := it.typ.Value(it.want, fd).(host.Blob)
+			if !ok || !needed(f, fd.Name) {
+				continue
+			}
+			if paths := it.typ.Paths(it.want); len(paths) > 0 {
+				writes = append(writes, preflight.Write{Path: paths[0], Bytes: b.Size})
+			}
+			if !missing[b.Hash] && !(blobs{s.store, s.Dir}).has(b) {
 				missing[b.Hash] = true
 				out.Missing = append(out.Missing, b.Hash)
+				if b.Size < large && !slices.Contains(it.Secret, fd.Name) { // larger ones are moved into place
+					writes = append(writes, preflight.Write{Path: s.Dir, Bytes: b.Size})
+				}
 			}
 		}
+	}
+	if pending {
+		out.Findings = preflight.Check(ctx, h, preflight.Options{Settings: req.Settings, Dir: s.Dir, Writes: writes, Now: req.Now})
+		out.Findings = slices.DeleteFunc(out.Findings, func(f wire.Finding) bool { return f.Check == preflight.Reboot }) // said already
 	}
 	s.say(wire.Message{Observed: out})
 }
