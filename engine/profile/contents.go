@@ -2,11 +2,8 @@ package profile
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -14,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
@@ -109,29 +107,38 @@ func (p *Profile) sourceContent(v *expression.Value, x any) (host.Blob, Content,
 	if err != nil {
 		return host.Blob{}, Content{}, v.Problem(missing(shown, err), "%s", plainError(shown, err))
 	}
-	return blob, Content{Size: blob.Size, Open: func() (io.ReadCloser, error) {
+	return blob.Blob, Content{Size: blob.Size, Open: func() (io.ReadCloser, error) {
 		f, err := open()
 		if err != nil {
 			return nil, err
 		}
-		return &verified{f: f, sum: sha256.New(), want: blob, name: shown}, nil
+		return &verified{f: f, want: blob, name: shown}, nil
 	}}, nil
 }
 
-// verified reads a file that must still be what was hashed.
+// hashed is a file whose content has its name.
+type hashed struct {
+	host.Blob
+	modified time.Time
+}
+
+// verified reads a file that must still be what was hashed: of the same size and time. The device hashes it anyway.
 type verified struct {
-	f    io.ReadCloser
-	sum  hash.Hash
+	f    fs.File
 	read int64
-	want host.Blob
+	want hashed
 	name string
 }
 
 func (v *verified) Read(p []byte) (int, error) {
 	n, err := v.f.Read(p)
-	v.sum.Write(p[:n])
 	v.read += int64(n)
-	if v.read > v.want.Size || err == io.EOF && (v.read != v.want.Size || hex.EncodeToString(v.sum.Sum(nil)) != v.want.Hash) {
+	changed := v.read > v.want.Size
+	if err == io.EOF {
+		info, statErr := v.f.Stat()
+		changed = changed || v.read != v.want.Size || statErr != nil || !info.ModTime().Equal(v.want.modified)
+	}
+	if changed {
 		return 0, hint.New(fmt.Errorf("%s has changed since it was hashed", v.name), "run it again once nothing writes to the file")
 	}
 	return n, err
@@ -167,7 +174,7 @@ func opener(v *expression.Value, name string) (open func() (fs.File, error), sho
 	}, at, nil
 }
 
-func (l *Loader) hash(shown string, open func() (fs.File, error)) (host.Blob, error) {
+func (l *Loader) hash(shown string, open func() (fs.File, error)) (hashed, error) {
 	l.blobsMu.Lock()
 	defer l.blobsMu.Unlock()
 	if b, ok := l.blobs[shown]; ok {
@@ -175,15 +182,19 @@ func (l *Loader) hash(shown string, open func() (fs.File, error)) (host.Blob, er
 	}
 	f, err := open()
 	if err != nil {
-		return host.Blob{}, err
+		return hashed{}, err
 	}
 	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return hashed{}, err
+	}
 	b, err := host.BlobOf(f)
 	if err != nil {
-		return b, err
+		return hashed{}, err
 	}
-	l.blobs[shown] = b
-	return b, nil
+	l.blobs[shown] = hashed{b, before.ModTime()}
+	return l.blobs[shown], nil
 }
 
 func missing(shown string, err error) string {

@@ -28,7 +28,6 @@ import (
 	"github.com/fitout-dev/fitout/engine/secret"
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
-	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/fitout-dev/fitout/profiles"
 	"github.com/fitout-dev/fitout/schema"
 )
@@ -46,7 +45,7 @@ type Loader struct {
 	profiles map[string]*loaded
 
 	blobsMu   sync.Mutex
-	blobs     map[string]host.Blob // of source files, by path
+	blobs     map[string]hashed    // of source files, by path
 	templates map[string]*template // by path
 }
 
@@ -84,7 +83,7 @@ func (l *Loader) Load(name string) (*Profile, error) {
 	defer l.mu.Unlock()
 	if l.files == nil {
 		l.files, l.profiles = map[string]*file{}, map[string]*loaded{}
-		l.blobs, l.templates = map[string]host.Blob{}, map[string]*template{}
+		l.blobs, l.templates = map[string]hashed{}, map[string]*template{}
 	}
 	if have := l.profiles[ref]; have != nil {
 		return have.profile, have.err
