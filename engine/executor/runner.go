@@ -107,6 +107,9 @@ func (r *runner) carry(wait time.Duration) {
 	doc := &st.Document
 	r.run.doc, r.run.st, r.run.items = doc, &st, decode(doc.Resources)
 	r.run.host = newHost(r.Options, r.store, doc.Secrets, func(e wire.Event) { r.log.add(e) })
+	if why := r.run.owed.damaged; why != "" {
+		r.run.host.Log().Warn("notifications that were due are lost: apply again what they were about", "error", why)
+	}
 	if len(st.events) == 0 {
 		if drift := r.run.drift(r.ctx); len(drift) > 0 {
 			r.log.add(wire.Event{Type: wire.Finished, Error: "drift", Refused: &wire.Failed{Kind: wire.Drift,
