@@ -84,7 +84,7 @@ func (s *session) keep(doc *wire.Document) (err error) {
 	}
 	defer func() {
 		if err = errors.Join(err, j.Close()); err != nil {
-			os.RemoveAll(runDir(s.Dir, doc.ID))
+			disk.OS.RemoveAll(runDir(s.Dir, doc.ID))
 		}
 	}()
 	if doc.Settings.Unattended {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 )
 
@@ -199,7 +200,7 @@ func dialRunner(ctx context.Context, dir, run string, patient bool) (net.Conn, e
 func listenRunner(dir, run string) (net.Listener, error) {
 	path, done := socketPath(dir, run)
 	defer done()
-	os.Remove(filepath.Join(runDir(dir, run), "socket"))
+	disk.OS.Remove(filepath.Join(runDir(dir, run), "socket"))
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("let sessions join run %s: %w", run, err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 )
 
@@ -42,17 +43,31 @@ func acquire(dir string, me wire.Holder) (*lock, *wire.Holder, error) {
 	}
 	l := &lock{f: f, stopped: readHolder(f)}
 	me.PID, me.Boot = os.Getpid(), bootID()
-	b, _ := json.Marshal(me)
-	if err := errors.Join(f.Truncate(0), writeAt(f, b)); err != nil {
+	if err := l.tell(&me); err != nil {
 		f.Close()
 		return nil, nil, err
 	}
 	return l, nil, nil
 }
 
-func writeAt(f *os.File, b []byte) error {
-	_, err := f.WriteAt(b, 0)
-	return err
+// tell writes into the file who has it, or nobody. A new text is written over the old one, which is cut off after it: who is
+// killed in between has left one of the two.
+func (l *lock) tell(h *wire.Holder) error {
+	var b []byte
+	if h != nil {
+		b, _ = json.Marshal(h)
+	}
+	f, err := disk.OS.OpenFile(l.f.Name(), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if len(b) > 0 {
+		_, err = f.Write(b)
+	}
+	if err == nil {
+		err = f.Truncate(int64(len(b)))
+	}
+	return errors.Join(err, f.Close())
 }
 
 func readHolder(f *os.File) *wire.Holder {
@@ -79,7 +94,7 @@ func holder(dir string) (h *wire.Holder, stopped bool) {
 
 // release says that nothing is under way any more.
 func (l *lock) release() {
-	l.f.Truncate(0)
+	l.tell(nil)
 	l.f.Close()
 }
 
@@ -88,6 +103,5 @@ func (l *lock) leave() { l.f.Close() }
 
 // putBack gives the lock back as it was found.
 func (l *lock) putBack() error {
-	b, err := json.Marshal(l.stopped)
-	return errors.Join(err, l.f.Truncate(0), writeAt(l.f, b), l.f.Close())
+	return errors.Join(l.tell(l.stopped), l.f.Close())
 }

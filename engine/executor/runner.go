@@ -133,8 +133,8 @@ func (r *runner) carry(wait time.Duration) {
 
 // tidy removes what a run that is at its end needs no more, and what is old.
 func (r *runner) tidy() {
-	os.Remove(keyFile(r.Dir, r.id))
-	os.Remove(filepath.Join(runDir(r.Dir, r.id), "socket"))
+	disk.OS.Remove(keyFile(r.Dir, r.id))
+	disk.OS.Remove(filepath.Join(runDir(r.Dir, r.id), "socket"))
 	bootUnit.remove(r.Options, r.id)
 	prune(filepath.Join(r.Dir, "store"), keep, "")
 	pruneRuns(r.Dir, r.id)
@@ -150,7 +150,7 @@ func pruneRuns(dir, current string) {
 	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(b.Name(), a.Name()) })
 	for i, e := range entries {
 		if i >= keepRuns && e.Name() != current {
-			os.RemoveAll(runDir(dir, e.Name()))
+			disk.OS.RemoveAll(runDir(dir, e.Name()))
 		}
 	}
 }
@@ -161,12 +161,13 @@ func closeRun(o Options, id, why string) error {
 		return fmt.Errorf("bad run id %q", id)
 	}
 	defer bootUnit.remove(o, id)
-	defer os.Remove(keyFile(o.Dir, id))
-	defer os.Remove(filepath.Join(runDir(o.Dir, id), "socket"))
+	defer disk.OS.Remove(keyFile(o.Dir, id))
+	defer disk.OS.Remove(filepath.Join(runDir(o.Dir, id), "socket"))
 	j, records, err := journal.Open(disk.OS, journalFile(o.Dir, id))
 	if err != nil {
 		return err
 	}
+	bury(o, id)
 	st, err := load(records)
 	if err != nil || st.ended {
 		return errors.Join(err, j.Close())
@@ -185,8 +186,11 @@ func closeRun(o Options, id, why string) error {
 	return nil
 }
 
+// hostOptions are a test's: it stands between a run and the device with them, as it does with disk.OS.
+var hostOptions []host.Option
+
 func newHost(o Options, store *contents, secrets []string, log func(wire.Event)) *host.Host {
-	h := host.New(o.Root, host.WithBlobs(blobs{store, o.Dir}), host.WithSecrets(secrets))
+	h := host.New(o.Root, append(hostOptions, host.WithBlobs(blobs{store, o.Dir}), host.WithSecrets(secrets))...)
 	host.WithLog(slogTo(h, log))(h)
 	return h
 }

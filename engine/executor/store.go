@@ -296,7 +296,7 @@ func prune(dir string, age time.Duration, keepName string) {
 	for _, e := range entries {
 		fi, err := e.Info()
 		if err == nil && e.Name() != keepName && time.Since(fi.ModTime()) > age {
-			os.RemoveAll(filepath.Join(dir, e.Name()))
+			disk.OS.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}
 }
