@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fitout-dev/fitout/modules/host"
@@ -43,14 +44,14 @@ func Detach(ctx context.Context, o Options, run string) error {
 	h := host.New(o.Root)
 	if os.Geteuid() == 0 && h.Living() {
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			err := startUnit(ctx, h, "fitout-run-"+run+".service", runnerArgs(exe, o, run))
+			err := startUnit(ctx, h, runUnit(run), runnerArgs(exe, o, run))
 			if err == nil {
 				return nil
 			}
-			// One that has just died may not be buried yet.
 			if e, ok := errors.AsType[dbus.Error](err); !ok || e.Name != "org.freedesktop.systemd1.UnitExists" || time.Now().After(deadline) {
 				break
 			}
+			bury(o, run)
 		}
 	}
 	return spawnRunner(runnerArgs(exe, o, run))
@@ -87,6 +88,22 @@ func startUnit(ctx context.Context, h *host.Host, name string, args []string) er
 				Value dbus.Variant
 			}
 		}{}).Store(&job)
+}
+
+func runUnit(run string) string { return "fitout-run-" + run + ".service" }
+
+// bury ends what a runner that died has left at work: it would be done twice, side by side.
+func bury(o Options, run string) {
+	if os.Geteuid() != 0 || o.Root != "/" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if c, err := host.New(o.Root).Systemd(ctx); err == nil {
+		defer c.Close()
+		c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
+			"org.freedesktop.systemd1.Manager.KillUnit", 0, runUnit(run), "all", int32(syscall.SIGKILL))
+	}
 }
 
 // stopping says whether the machine goes down.

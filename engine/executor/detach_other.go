@@ -20,6 +20,8 @@ func Detach(_ context.Context, o Options, run string) error {
 	return spawnRunner([]string{exe, "-dir", o.Dir, "-root", o.Root, "-run", run})
 }
 
+func bury(Options, string) {}
+
 func stopping(Options) bool { return false }
 
 // unit starts a run again after the machine has; here nothing does, and the run waits for the controller.

@@ -21,7 +21,9 @@ func Clean(ctx context.Context, d Device) error {
 	script := d.Target.folder() + `; [ -d "$d" ] || exit 0
 if command -v flock >/dev/null 2>&1; then [ ! -e "$d/lock" ] || flock -n "$d/lock" true || exit 75
 elif [ -s "$d/lock" ]; then exit 75; fi
-rm -rf "$d"`
+rm -rf "$d"
+[ "$d" != /var/lib/fitout ] || for f in /etc/systemd/system/fitout-boot-*.service; do
+if [ -e "$f" ]; then rm -f "$f" "${f%/*}/multi-user.target.wants/${f##*/}"; fi; done`
 	p, err := t.Start(ctx, transport.Command{Line: shell(script), Elevate: d.Target.Elevate})
 	if err != nil {
 		return err
