@@ -38,6 +38,7 @@ func newSite(t *testing.T, m *lab.Machine, profile, connect string) *site {
 	s.write("site.yaml", profile)
 	s.inventory("inventory.yaml", "site", connect, m)
 	s.fitout("trust", "--yes").exits(0)
+	s.fitout("facts").exits(0) // has the executor built and put there
 	return s
 }
 
@@ -336,8 +337,10 @@ func runnerIsKilled(t *testing.T, s *site) {
 		s.m.Run(t, killRunner)
 		s.ends("/var/lib/fitout")
 		s.write("rest.yaml", stages)
+		a := s.start("apply", "--yes", "-p", "rest.yaml")
+		until(t, "what the dead runner had started to end", func() bool { return strings.Contains(a.stderr.String(), "3 not tried") })
 		s.goOn()
-		s.fitout("apply", "--yes", "-p", "rest.yaml").exits(0).says("run "+run, "was not taken up again", "commands/wait", "commands/last")
+		a.wait().exits(0).says("run "+run, "3 not tried", "commands/wait", "commands/last")
 		s.record(run).is(t, "cancelled", "files//srv/first changed", "commands/once changed", "commands/wait cancelled", "commands/last cancelled", "commands/then cancelled")
 		s.fitout("apply", "--yes", "-p", "rest.yaml").exits(0).says("Nothing to do")
 		s.leavesNothing()
@@ -398,7 +401,7 @@ func otherUsers(t *testing.T, m *lab.Machine) {
 		other := newSite(t, m, stages, "")
 		other.write("inventory.yaml", string(mustRead(t, s.dir+"/inventory.yaml")))
 		other.fitout("apply", "--yes").exits(0).says("commands/last")
-		s.fitout("apply", "--yes").exits(0).says("run "+run, "stopped half-way", "Nothing to do")
+		s.fitout("apply", "--yes").exits(0).says("run "+run, "2 not tried", "Nothing to do")
 		s.leavesNothing()
 	})
 	t.Run("sudo", func(t *testing.T) {
@@ -426,11 +429,11 @@ func cleaningUp(t *testing.T, s *site) {
 	s.fitout("clean").exits(3).says("under way")
 	s.m.Run(t, killRunner)
 	s.ends("/var/lib/fitout")
+	s.goOn() // for what the runner had started
 	s.fitout("clean").exits(0)
 	s.leavesNothing()
 	s.m.Run(t, "[ ! -e /var/lib/fitout ]; [ -e /srv/first ]")
 	s.fitout("attach").exits(3).says("knows nothing of run")
-	s.goOn()
 	s.fitout("apply", "--yes").exits(0)
 	s.fitout("clean").exits(0)
 	s.leavesNothing()

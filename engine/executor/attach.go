@@ -331,7 +331,7 @@ func waitsForUs(events []wire.Event) (why string, ok bool) {
 
 // join relays until the runner or the controller hangs up, and moves a.From on. It says whether the run's end was told.
 func (s *session) join(ctx context.Context, a *wire.Attach, fresh bool) (ended bool) {
-	c, err := dialRunner(ctx, s.Dir, a.Run, fresh)
+	c, err := dialRunner(ctx, s.Dir, a.Run, a.From, fresh)
 	if err != nil {
 		return false
 	}
@@ -397,7 +397,7 @@ func (s *session) confirm(m wire.Message) {
 	case remote != nil:
 		remote.Send(m)
 	case validRun(m.Confirm.Run):
-		c, err := dialRunner(context.Background(), s.Dir, m.Confirm.Run, false)
+		c, err := dialRunner(context.Background(), s.Dir, m.Confirm.Run, 1, false)
 		if err != nil {
 			s.fail(wire.Failed{Error: "confirm: " + strings.TrimSpace(err.Error())})
 			return

@@ -180,11 +180,13 @@ func (r *runner) followTo(conn *wire.Conn, from int, gone <-chan struct{}) {
 }
 
 // dialRunner joins a runner. One that was just started gets the time to open its door.
-func dialRunner(ctx context.Context, dir, run string, patient bool) (net.Conn, error) {
+// What the journal holds from event number from on, it has done.
+func dialRunner(ctx context.Context, dir, run string, from int, patient bool) (net.Conn, error) {
 	path, done := socketPath(dir, run)
 	defer done()
+	const longestWait = 50 * time.Millisecond
 	deadline := time.Now().Add(starting)
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+	for wait := time.Millisecond; ; wait = min(2*wait, longestWait) {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, "unix", path)
 		if err == nil || !patient || time.Now().After(deadline) || ctx.Err() != nil {
@@ -192,6 +194,10 @@ func dialRunner(ctx context.Context, dir, run string, patient bool) (net.Conn, e
 		}
 		if st, err := readState(dir, run); err == nil && over(st.events) { // it was quicker than we
 			return nil, errors.New("the run has ended")
+		} else if err == nil && len(st.events) >= from && wait == longestWait {
+			if _, dead := holder(dir); dead {
+				return nil, errors.New("the runner has died")
+			}
 		}
 		time.Sleep(wait)
 	}
