@@ -2,18 +2,21 @@ package host
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 )
 
 // minLine is how long a line of a secret must be to be hidden alone: shorter ones ("{", "true") are everywhere.
 const minLine = 8
 
 // Scrub replaces the known secrets in s by Marker: as they are, as programs quote them in their messages (Go's and JSON's
-// way, a shell's, percent-encoded, base64), and line by line, for tools indent or cut what they repeat.
+// way, a shell's, percent-encoded), as they encode them (base64 with whatever is before and behind, hexadecimal, UTF-16),
+// and line by line, for tools indent or cut what they repeat.
 func (h *Host) Scrub(s string) string {
 	if h.secrets == nil {
 		return s
@@ -28,6 +31,7 @@ func scrubber(texts []string) *strings.Replacer {
 	var all []string
 	for _, t := range texts {
 		all = append(all, forms(t)...)
+		all = append(all, encoded(strings.TrimRight(t, "\r\n"))...)
 		lines := strings.FieldsFunc(t, func(r rune) bool { return r == '\n' || r == '\r' })
 		if len(lines) < 2 {
 			lines = []string{t} // a final newline is often lost
@@ -72,6 +76,36 @@ func forms(s string) []string {
 			base64.URLEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)))
 	}
 	return out
+}
+
+// columns is where tools break lines of base64: base64 and MIME, openssl and PEM.
+var columns = []int{76, 64}
+
+// encoded is s in forms that don't show where it begins and ends.
+func encoded(s string) []string {
+	if len(s) < minLine {
+		return nil
+	}
+	x := hex.EncodeToString([]byte(s))
+	out := []string{x, strings.ToUpper(x)}
+	for shift := range 3 { // "user:password", as in a header of HTTP: what is before moves the bits
+		b := append(make([]byte, shift), s...)
+		from, to := (8*shift+5)/6, 8*len(b)/6 // the characters that hold bits of s alone
+		std := base64.StdEncoding.EncodeToString(b)
+		out = append(out, std[from:to], base64.URLEncoding.EncodeToString(b)[from:to])
+		if shift == 0 {
+			for _, n := range columns {
+				for i := 0; i+minLine < to && to > n; i += n {
+					out = append(out, std[i:min(i+n, to)])
+				}
+			}
+		}
+	}
+	var little, big []byte
+	for _, u := range utf16.Encode([]rune(s)) {
+		little, big = append(little, byte(u), byte(u>>8)), append(big, byte(u>>8), byte(u))
+	}
+	return append(out, string(little), string(big))
 }
 
 func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
