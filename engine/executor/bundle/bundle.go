@@ -213,7 +213,8 @@ func build(ctx context.Context, goos, arch string) ([]byte, error) {
 func Build(ctx context.Context, dir, out, goos, arch string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", out}, Flags...), Package)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch, "GOFLAGS=-mod=readonly", "GOAMD64=v1")
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FITOUT_SECRET_") })
+	cmd.Env = append(env, "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch, "GOFLAGS=-mod=readonly", "GOAMD64=v1")
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		return nil, hint.New(fmt.Errorf("build the executor for %s/%s: %w: %s", goos, arch, err, bytes.TrimSpace(msg)),
 			"fitout run from source needs Go in PATH; a release carries all executors")

@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,9 +80,8 @@ func (t *Transport) StartWith(ctx context.Context, line string, o transport.Star
 		read: make(chan struct{}), killed: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.cmd.Dir = t.dir
-	if len(t.env) > 0 {
-		p.cmd.Env = append(os.Environ(), t.env...)
-	}
+	// Secrets that a user hands to fitout this way aren't for the programs that a profile runs.
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FITOUT_SECRET_") }), t.env...)
 	if err := p.start(o.Terminal); err != nil {
 		return nil, &transport.Error{Err: hint.New(fmt.Errorf("starting %s: %w", p.cmd.Path, err), "check this machine's limits of processes and open files")}
 	}

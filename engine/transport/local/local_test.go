@@ -45,9 +45,10 @@ func TestBackground(t *testing.T) {
 
 func TestEnvironmentAndFolder(t *testing.T) {
 	dir := t.TempDir()
+	t.Setenv("FITOUT_SECRET_X", "a secret for fitout alone")
 	l := NewWith(dir, []string{"FITOUT_TEST=here"})
 	defer l.Close()
-	p, err := l.Start(t.Context(), transport.Command{Line: `echo "$FITOUT_TEST $(pwd -P)"`})
+	p, err := l.Start(t.Context(), transport.Command{Line: `echo "$FITOUT_SECRET_X$FITOUT_TEST $(pwd -P)"`})
 	if err != nil {
 		t.Fatal(err)
 	}
