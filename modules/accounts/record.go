@@ -92,7 +92,7 @@ func (db *databases) record(name string, tables ...*table) *Record {
 func (r *Record) plain() error {
 	for database, entries := range r.Entries {
 		for _, e := range entries {
-			if !utf8.ValidString(e.Text) {
+			if !utf8.ValidString(e.Text) || strings.ContainsRune(e.Text, utf8.RuneError) { // JSON makes one the other
 				return fmt.Errorf("line %d of /etc/%s holds bytes that are no UTF-8, which would be lost", e.Number, database)
 			}
 		}

@@ -377,6 +377,10 @@ func (Users) Inverse(want, have User) (User, error) {
 	if want.SSHKeys != nil {
 		back.SSHKeys, back.SSHKeysExact = have.SSHKeys, true
 	}
+	if back.Groups == nil && back.Password == nil && back.Locked == nil && back.Expires == nil && back.SSHKeys == nil && back.FullName == nil {
+		back.Record = &Record{Above: r.Above} // the rest isn't needed
+		return back, nil
+	}
 	back.Record = r
 	return back, r.plain()
 }

@@ -214,29 +214,33 @@ func TestUndo(t *testing.T) {
 // What can't be undone says why.
 func TestNoWayBack(t *testing.T) {
 	c := contents{}
-	h := device(t, c, map[string]string{"/srv/d/f": "x", "/srv/d/g": "y", "/srv/two": "a\nb\na\n", "/srv/file": "x"})
-	if err := h.Chmod("/srv/d/g", 0o600); err != nil {
+	many := map[string]string{"/srv/large": ""}
+	for i := range 501 {
+		many[fmt.Sprintf("/srv/d/%d", i)] = "x"
+	}
+	h := device(t, c, many)
+	if err := os.Truncate(filepath.Join(h.Root(), "srv/large"), 64<<20+1); err != nil { // takes no room
 		t.Fatal(err)
 	}
-	if err := h.Symlink("file", "/srv/link"); err != nil {
-		t.Fatal(err)
-	}
-	check := func(name string, want any, have any, text string) {
+	check := func(name string, want any, text string) {
 		t.Helper()
-		if _, err := registry.Find(name).Inverse(want, have); err == nil || !strings.Contains(err.Error(), text) {
+		typ := registry.Find(name)
+		o := typ.Observe(t.Context(), h, []any{want})[0]
+		if o.Err != nil {
+			t.Fatal(o.Err)
+		}
+		if _, err := typ.Inverse(want, o.Have); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: got %v, want %q", name, err, text)
 		}
+		if kept := typ.Contents(want, o.Have); kept != nil {
+			t.Errorf("%s: would keep %v", name, kept)
+		}
 	}
-	mode := files.Directory{Path: "/srv/d", Mode: new("0755"), Recursive: true}
-	check("directories", mode, converge(t, h, "directories", mode), "not the same everywhere")
-	gone := files.Directory{Path: "/srv/d", Recursive: true, State: modules.Absent}
-	check("directories", gone, converge(t, h, "directories", gone), "is gone")
-	lines := files.Line{Path: "/srv/two", Line: new("a"), State: modules.Absent}
-	check("lines", lines, converge(t, h, "lines", lines), "2 lines were removed")
-	file := files.File{Path: "/srv/link", Content: c.add("new")}
-	check("files", file, converge(t, h, "files", file), "was a link to file")
-	link := files.Link{Path: "/srv/file", Target: new("x"), Force: true}
-	check("links", link, converge(t, h, "links", link), "was a file")
+	check("directories", files.Directory{Path: "/srv/d", Mode: new("0700"), Recursive: true}, "the owners and modes below /srv/d would be lost")
+	check("directories", files.Directory{Path: "/srv/d", Recursive: true, State: modules.Absent}, "what is in /srv/d would be lost")
+	check("files", files.File{Path: "/srv/large", Content: c.add("new")}, "the content of /srv/large, 67108865 bytes, is too large to be kept")
+	check("files", files.File{Path: "/srv/large", State: modules.Absent}, "is too large to be kept")
+	check("links", files.Link{Path: "/srv/large", Target: new("x"), Force: true}, "is too large to be kept")
 }
 
 func TestCheck(t *testing.T) {

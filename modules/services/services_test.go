@@ -146,3 +146,14 @@ func link(t *testing.T, target, path string) {
 		t.Fatal(err)
 	}
 }
+
+func TestNoWayBack(t *testing.T) {
+	yes := modules.Ptr(true)
+	_, err := typ.Inverse(Service{Name: "app", Running: yes}, Service{Name: "app", Unit: "app.service", Active: "activating (start)"})
+	if err == nil || err.Error() != "app.service is activating (start) just now: whether it should run is not known" {
+		t.Error(err)
+	}
+	if _, err := typ.Inverse(Service{Name: "app", Enabled: yes}, Service{Name: "app", Unit: "app.service", Active: "activating (start)"}); err != nil {
+		t.Error(err)
+	}
+}

@@ -48,7 +48,7 @@ func readPart(h *host.Host, path string, ours func(line string) bool) (*Part, er
 // kept says why undo couldn't put the lines back.
 func (p *Part) kept(path string) error {
 	for _, l := range p.Lines {
-		if !utf8.ValidString(l.Text) {
+		if !utf8.ValidString(l.Text) || strings.ContainsRune(l.Text, utf8.RuneError) { // JSON makes one the other
 			return fmt.Errorf("line %d of %s holds bytes that are no UTF-8, which would be lost", l.Number, path)
 		}
 	}
