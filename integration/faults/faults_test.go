@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,7 +17,7 @@ func TestStorm(t *testing.T) {
 	if testing.Short() {
 		t.Skip("breaks machines for a minute")
 	}
-	st := &storm{lab: lab.New(t), seed: 5, machines: 2, kind: lab.Debian, kinds: kinds}
+	st := &storm{lab: lab.New(t), seed: 11, machines: 3, kind: lab.Debian, kinds: kinds}
 	for i := range kinds {
 		st.rounds = append(st.rounds, i)
 	}
@@ -36,7 +37,7 @@ func TestPowerCuts(t *testing.T) {
 }
 
 func (st *storm) check(t *testing.T) {
-	st.dir, st.log, st.repeat = filepath.Join(os.TempDir(), "fitout-faults"), t.Output(), "go run ./integration/faults -seed 5"
+	st.dir, st.log, st.repeat = filepath.Join(os.TempDir(), "fitout-faults"), t.Output(), fmt.Sprintf("go run ./integration/faults -seed %d", st.seed)
 	err := st.run(t.Context())
 	if errors.Is(err, errors.ErrUnsupported) && os.Getenv("FITOUT_LAB") != "required" {
 		t.Skip(err)

@@ -170,9 +170,6 @@ func newSite(release int) *site {
 	return s
 }
 
-// counters are the commands that tell when they begin and end.
-var counters = []string{"setup", "level", "secretly", "always"}
-
 // profile is the site as fitout reads it.
 func (s *site) profile() string {
 	var b strings.Builder
