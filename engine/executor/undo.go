@@ -161,8 +161,8 @@ func (u *undoing) onWire(h *host.Host) *wire.Undoing {
 // left half done, or what shows after a restart only, is no drift.
 func (u *undoing) drifted(ctx context.Context, h *host.Host, st *state) []wire.Observation {
 	var now, before []*item
-	for _, s := range u.steps {
-		if e := st.settled[s.Address]; s.only || e.Status != wire.Changed || e.Reboot != "" || e.Reason != "" {
+	for i, s := range u.steps {
+		if e := st.settled[s.Address]; s.only || e.Status != wire.Changed || e.Reboot != "" || e.Reason != "" || s.overtaken(u.steps[:i]) {
 			continue
 		}
 		back := *s.item
@@ -178,8 +178,24 @@ func (u *undoing) drifted(ctx context.Context, h *host.Host, st *state) []wire.O
 			out = append(out, f.report(h, it))
 		}
 	}
+	left := slices.ContainsFunc(now, func(it *item) bool { return met(asLeft[it.Address]) && !met(asBefore[it.Address]) })
+	if !left && len(out) < len(now) { // what still differs is others' alone, or came of a kernel's settings that change each other
+		for i := range out {
+			out[i].Reason = takenBack
+		}
+	}
 	return out
 }
+
+// overtaken says whether the run changed something after s that s hangs on, as a run does that takes another back: a kernel
+// resets some settings when it is given others.
+func (s *step) overtaken(later []*step) bool {
+	refs := s.typ.Refs(s.want)
+	return slices.ContainsFunc(later, func(o *step) bool { return slices.Contains(refs, o.Address) })
+}
+
+// takenBack is the reason of drift that nothing of the run is in any more.
+const takenBack = "changed since, and all else is taken back already"
 
 // inverse is the declaration that brings a resource back to how it was before the run.
 func inverse(st *state, it *item, in *intent, have blobs) (any, error) {

@@ -278,12 +278,15 @@ func (w *worker) declared(ctx context.Context) (*profile.Compiled, error) {
 
 // wayBack makes of a device's answer what a profile would be. What can't be taken back is in it as skipped.
 func (w *worker) wayBack(u *wire.Undoing) (*profile.Compiled, error) {
-	if len(u.Drifted) > 0 && !w.r.Force {
-		w.res.Drifted = true
-		var names []string
-		for _, o := range u.Drifted {
+	var names []string
+	theirs := map[string]string{} // what is left alone, and why
+	for _, o := range u.Drifted {
+		if theirs[o.Address] = o.Reason; o.Reason == "" {
 			names = append(names, o.Address)
 		}
+	}
+	if len(names) > 0 && !w.r.Force {
+		w.res.Drifted = true
 		return nil, hint.New(fmt.Errorf("changed by others since the run: %s", some(names)), "--force takes the run back all the same, theirs with it; --only takes back other resources alone")
 	}
 	c := &profile.Compiled{Profile: "undo of " + w.r.Undo, Secrets: u.Secrets}
@@ -295,7 +298,11 @@ func (w *worker) wayBack(u *wire.Undoing) (*profile.Compiled, error) {
 		if err := d.Decode(&want); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Address, err)
 		}
-		c.Resources = append(c.Resources, profile.Resource{Address: r.Address, Type: r.Type, Position: at,
+		skip := theirs[r.Address]
+		if w.r.Force {
+			skip = ""
+		}
+		c.Resources = append(c.Resources, profile.Resource{Address: r.Address, Type: r.Type, Position: at, Skip: skip,
 			Want: want, Secret: r.Secret, After: r.After, Notify: r.Notify, Timeout: r.Timeout, Retries: r.Retries})
 	}
 	for _, s := range u.Stuck {

@@ -2,6 +2,9 @@
 
 package bundle
 
+// The executor is kept under this program's build ID, which has to change with the executor's own source.
+import _ "github.com/fitout-dev/fitout/engine/executor"
+
 // embeds says whether this fitout carries executors.
 const embeds = false
 
