@@ -97,7 +97,8 @@ func formsOf(s string) []needle {
 	for _, u := range utf16.Encode([]rune(s)) {
 		le, be = append(le, byte(u), byte(u>>8)), append(be, byte(u>>8), byte(u))
 	}
-	return append(out, needle{"UTF-16LE", le}, needle{"UTF-16BE", be})
+	js := strings.ReplaceAll(string(le), "\x00", `\u0000`)
+	return append(out, needle{"UTF-16LE", le}, needle{"UTF-16BE", be}, needle{"UTF-16 in JSON", []byte(strings.TrimSuffix(js, `\u0000`))})
 }
 
 // search returns what is in data, as "canary (form)", compressed parts included.
@@ -381,7 +382,7 @@ func TestTheHuntFindsEachForm(t *testing.T) {
 	}
 	forms := map[string]string{
 		"plain": "a " + s + " b", "json": string(js), "quoted": quoted, "url": "http://u:" + url.QueryEscape(s) + "@x", "half": "x" + s[:len(s)/2], "other half": s[len(s)/2:] + "x",
-		"hex": hex.EncodeToString([]byte("x" + s + "y")), "HEX": strings.ToUpper(hex.EncodeToString([]byte(s))), "utf16le": utf(false), "utf16be": utf(true),
+		"hex": hex.EncodeToString([]byte("x" + s + "y")), "HEX": strings.ToUpper(hex.EncodeToString([]byte(s))), "utf16le": utf(false), "utf16be": utf(true), "utf16 in json": strings.ReplaceAll(utf(true), "\x00", `\u0000`),
 		"gzip": zip(s), "gzip later": "a header" + zip(strings.Repeat(s, 3)) + "and a trailer", "zstd": zst(s), "zstd in a journal": "LPKSHHRH" + zst(strings.Repeat("x", 600)+s) + "\x00\x00more",
 		"base64 in gzip": zip(base64.StdEncoding.EncodeToString([]byte(s))), "gzip in zstd": zst("x" + zip(s)),
 	}
