@@ -25,6 +25,10 @@ func (d *Document) syntax(data []byte, err error) *Problem {
 		}
 		return []rune(strings.TrimSuffix(string(lines[n-1]), "\r"))
 	}
+	if ends := bytes.Count(bytes.TrimSuffix(data, []byte("\n")), []byte("\n")) + 1; p.Line > ends { // behind the end
+		p.Line = ends
+		p.Col = len(line(ends)) + 1
+	}
 	here := line(at.Line)
 	char := func(col int) rune {
 		if col < 1 || col > len(here) {
@@ -82,6 +86,9 @@ func (d *Document) syntax(data []byte, err error) *Problem {
 			}
 		}
 	case msg == "found unexpected end of stream" && strings.Contains(le.ContextMsg, "quoted"):
+		p.Line, p.Col = from.Line, from.Column
+		p.Msg = "the quote that opens here isn't closed"
+	case msg == "found unknown escape character" && char(at.Column+1) == 0:
 		p.Line, p.Col = from.Line, from.Column
 		p.Msg = "the quote that opens here isn't closed"
 	case msg == "found unknown escape character":

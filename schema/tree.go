@@ -60,7 +60,7 @@ func (c *cleaner) clean(n *yaml.Node, path string, open []*yaml.Node) *yaml.Node
 }
 
 func (c *cleaner) tag(n *yaml.Node, path string) {
-	c.add(n, path, fmt.Sprintf("the tag %s isn't supported", n.Tag), "remove it")
+	c.add(n, path, fmt.Sprintf("the tag %s isn't supported", shown(n.Tag)), "remove it")
 }
 
 func (c *cleaner) mapping(n *yaml.Node, path string, open []*yaml.Node) {
@@ -202,7 +202,7 @@ func scalar(n *yaml.Node) (any, error) {
 		}
 		return f, nil
 	}
-	return nil, fmt.Errorf("the tag %s isn't supported", n.Tag)
+	return nil, fmt.Errorf("the tag %s isn't supported", shown(n.Tag))
 }
 
 // kindOf names what a node is in messages.
@@ -232,4 +232,10 @@ func wordOf(v any) string {
 		return "a map"
 	}
 	return "a number"
+}
+
+// shown is a text of a file with what could move a terminal's cursor made visible.
+func shown(text string) string {
+	q := strconv.QuoteToGraphic(text)
+	return q[1 : len(q)-1]
 }

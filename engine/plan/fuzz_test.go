@@ -80,17 +80,6 @@ func checkPlan(t *testing.T, file string) {
 			t.Fatalf("%d resources are counted as %+v", len(d.Resources), c)
 		}
 	}
-	for i := range p.Devices { // what the profile and the inventory say is shown as it stands there
-		d := &p.Devices[i]
-		d.Name, d.Address, d.Profile = clean(d.Name), clean(d.Address), clean(d.Profile)
-		for j := range d.Resources {
-			r := &d.Resources[j]
-			r.Address, r.Position = clean(r.Address), clean(r.Position)
-			for k := range r.Changes {
-				r.Changes[k].Property = clean(r.Changes[k].Property)
-			}
-		}
-	}
 	for _, s := range []Style{{}, {All: true}, {Width: 40, All: true}, {Width: 1}} {
 		var out bytes.Buffer
 		Render(&out, p.Devices, s)

@@ -67,11 +67,11 @@ func heading(ds []Device, s Style) string {
 		if d.Profile != "" {
 			text += ": " + d.Profile
 		}
-		return text
+		return clean(text)
 	}
 	names := make([]string, len(ds))
 	for i := range ds {
-		names[i] = ds[i].Name
+		names[i] = clean(ds[i].Name)
 	}
 	text := fmt.Sprintf("%d devices: %s", len(ds), strings.Join(names, ", "))
 	if s.Width > 0 {
@@ -157,11 +157,11 @@ func reached(connect map[string]any) string {
 
 func resource(b *strings.Builder, r Resource, s Style) {
 	if r.Error != "" {
-		fmt.Fprintf(b, "  %s %s  can't be observed: %s\n", s.paint(red, "!"), r.Address, indented(r.Error, "      "))
+		fmt.Fprintf(b, "  %s %s  can't be observed: %s\n", s.paint(red, "!"), clean(r.Address), indented(r.Error, "      "))
 		if r.Hint != "" {
 			fmt.Fprintf(b, "      hint: %s\n", clean(r.Hint))
 		}
-		fmt.Fprintf(b, "      declared at %s\n", r.Position)
+		fmt.Fprintf(b, "      declared at %s\n", clean(r.Position))
 		return
 	}
 	if r.Op == modules.Same && !s.All {
@@ -187,7 +187,7 @@ func resource(b *strings.Builder, r Resource, s Style) {
 			continue
 		}
 		if isContent(c) && r.Diff != "" {
-			fmt.Fprintf(b, "      %s:\n", c.Property)
+			fmt.Fprintf(b, "      %s:\n", clean(c.Property))
 			for l := range strings.Lines(r.Diff) {
 				fmt.Fprintf(b, "        %s\n", diffLine(strings.TrimRight(l, "\r\n"), s))
 			}
@@ -333,12 +333,12 @@ func RenderEvent(e wire.Event, s Style) string {
 	var b strings.Builder
 	switch e.Status {
 	case wire.FailedStatus:
-		fmt.Fprintf(&b, "  %s %s  failed: %s\n", s.paint(red, "!"), e.Address, indented(e.Error, "      "))
+		fmt.Fprintf(&b, "  %s %s  failed: %s\n", s.paint(red, "!"), clean(e.Address), indented(e.Error, "      "))
 		if e.Hint != "" {
 			fmt.Fprintf(&b, "      hint: %s\n", clean(e.Hint))
 		}
 	case wire.NotTried:
-		fmt.Fprintf(&b, "  %s\n", s.paint(dim, "· "+e.Address+"  not tried"))
+		fmt.Fprintf(&b, "  %s\n", s.paint(dim, "· "+clean(e.Address)+"  not tried"))
 	default:
 		resource(&b, Resource{Address: e.Address, Op: e.Op, Changes: e.Changes, Reason: e.Reason}, s)
 		if e.Status == wire.Changed && e.Reason != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,8 +109,14 @@ func (t *template) render(s *expression.Scope) (text []byte, secret bool, err er
 	if unknown != expression.Known {
 		return nil, secret, errNotYet
 	}
-	var out bytes.Buffer
-	if err := t.text.Execute(&out, s.Data()); err != nil {
+	data := maps.Clone(s.Data())
+	for _, root := range []string{"secrets", "item"} { // whoever hands on the dot as a whole doesn't mention them
+		if !slices.ContainsFunc(t.refs, func(m mention) bool { return m.Root == root }) {
+			delete(data, root)
+		}
+	}
+	var out bounded
+	if err := t.text.Execute(&out, data); err != nil {
 		err = t.problem(err)
 		if secret {
 			if p, ok := errors.AsType[*schema.Problem](err); ok {
@@ -119,6 +126,18 @@ func (t *template) render(s *expression.Scope) (text []byte, secret bool, err er
 		return nil, secret, err
 	}
 	return out.Bytes(), secret, nil
+}
+
+// bounded is a buffer that a template can't grow for ever.
+type bounded struct{ bytes.Buffer }
+
+const maxText = 64 << 20
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxText {
+		return 0, fmt.Errorf("the text has more than %d MB", maxText>>20)
+	}
+	return b.Buffer.Write(p)
 }
 
 // walker finds mentions in a template's tree. atRoot says that the dot is the whole of the names there.

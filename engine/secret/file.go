@@ -323,6 +323,9 @@ func encrypt(texts map[string]string, recipients []age.Recipient) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
+	if again, err := parse(plain); err != nil || !maps.Equal(again, texts) {
+		return nil, hint.New(errors.New("it can't be kept: it isn't text in UTF-8, or too long"), "encode it first, with base64 for example")
+	}
 	var out bytes.Buffer
 	a := armor.NewWriter(&out)
 	w, err := age.Encrypt(a, recipients...)

@@ -32,12 +32,15 @@ func FuzzTexts(f *testing.F) {
 	f.Add("\xff\xfe", "\U0001F600\uFFFE\uFFFF\x7f", "${secrets.b}")
 	f.Add(strings.Repeat("long ", 5000), " # c: [", "'\"\\")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		if len(a)+len(b)+len(c) > 64<<10 || !utf8.ValidString(a+"|"+b+"|"+c) {
+		if len(a)+len(b)+len(c) > 64<<10 {
 			t.Skip()
 		}
 		soon(func() {
 			texts := map[string]string{"a": a, "b": b, "c_1": c}
 			data, err := encrypt(texts, []age.Recipient{identity.Recipient()})
+			if err != nil && !utf8.ValidString(a+"|"+b+"|"+c) {
+				return
+			}
 			if err != nil {
 				return
 			}
