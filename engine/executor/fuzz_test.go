@@ -39,6 +39,9 @@ func FuzzLock(f *testing.F) {
 		if err := os.WriteFile(lockFile(dir), left, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if run == "" { // no run has that name
+			t.Skip()
+		}
 		soon(func() {
 			checkLock(t, dir, left, wire.Holder{Run: run, Who: "root", From: from, Since: time.Unix(1e9, 0).UTC()})
 		})

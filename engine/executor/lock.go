@@ -72,7 +72,7 @@ func (l *lock) tell(h *wire.Holder) error {
 
 func readHolder(f *os.File) *wire.Holder {
 	var h wire.Holder
-	if json.NewDecoder(io.NewSectionReader(f, 0, 4096)).Decode(&h) != nil {
+	if json.NewDecoder(io.NewSectionReader(f, 0, 4096)).Decode(&h) != nil || h.Run == "" {
 		return nil
 	}
 	return &h
