@@ -27,6 +27,7 @@ type event struct {
 	Error  string       `json:"error,omitempty"`
 	Hint   string       `json:"hint,omitempty"`
 	Reboot string       `json:"reboot,omitempty"`
+	Why    string       `json:"why,omitempty"` // the connection is lost
 }
 
 // summary is the last line of --json.
@@ -116,7 +117,7 @@ func logged(log *slog.Logger, e *wire.Event) {
 
 // line prints an event as JSON.
 func (p *progress) line(e run.Event) {
-	out := event{Type: "device", Device: e.Device, Phase: string(e.Phase)}
+	out := event{Type: "device", Device: e.Device, Phase: string(e.Phase), Why: e.Why}
 	switch {
 	case e.Event != nil:
 		out.Type, out.Event, out.Phase, out.Run = e.Event.Type, e.Event, "", e.Run

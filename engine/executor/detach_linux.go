@@ -185,9 +185,27 @@ WantedBy=multi-user.target
 }
 
 func (unit) remove(o Options, run string) {
-	if o.Root == "/" && os.Geteuid() == 0 {
-		os.Remove(filepath.Join(unitDir, "multi-user.target.wants", unitName(run)))
-		os.Remove(filepath.Join(unitDir, unitName(run)))
+	if o.Root != "/" || os.Geteuid() != 0 {
+		return
+	}
+	os.Remove(filepath.Join(unitDir, "multi-user.target.wants", unitName(run)))
+	if os.Remove(filepath.Join(unitDir, unitName(run))) == nil {
+		forget(unitName(run))
+	}
+}
+
+// forget has systemd drop a unit whose file is gone, where it has read it: at boot, or when something reloaded it.
+func forget(unit string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c, err := host.New("/").Systemd(ctx)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	manager := c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	if manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.GetUnit", 0, unit).Err == nil {
+		manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Reload", 0)
 	}
 }
 

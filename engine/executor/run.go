@@ -38,7 +38,6 @@ type run struct {
 	trials     []*trial          // changes of the connection that aren't confirmed yet
 	reports    []string          // restarts that are needed and aren't made
 	goingDown  bool              // the machine was told to restart, and is still up
-	mute       bool              // it was said that the journal can't be written
 	dir        string            // the executor's own folder
 	detached   bool              // the machine may be restarted under this process
 	settledNow map[string]bool
@@ -339,16 +338,19 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 	if len(todo) == 0 {
 		return
 	}
-	if err := r.owed.add(pick(todo)...); err != nil {
-		r.host.Log().Warn("what this run notifies can't be kept on the device; it is lost if the run is interrupted", "error", err.Error())
-	}
 	wants, from, reports := make([]any, len(todo)), make([]any, len(todo)), make([]*wire.Event, len(todo))
 	for k, i := range todo {
 		wants[k], from[k], reports[k] = batch[i].want, haves[i].have, &events[i]
 	}
-	if err := r.intend(pick(todo), from, reports); err != nil && !r.mute {
-		r.mute = true
-		r.host.Log().Warn("the run's journal can't be written: what is done now can't be undone, and isn't known after a crash", "error", err.Error())
+	err := r.owed.add(pick(todo)...)
+	if err == nil {
+		err = r.intend(pick(todo), from, reports)
+	}
+	if err != nil { // a crash would lose what was done now
+		for _, i := range todo {
+			r.fail(&events[i], fmt.Errorf("not changed, since the run's journal can't be written: %w", err))
+		}
+		return
 	}
 	pending := facts.RebootPending(r.host)
 	results := r.apply(ctx, pick(todo), wants, from)
