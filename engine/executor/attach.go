@@ -311,11 +311,18 @@ func settledBy(events []wire.Event) (n int) {
 
 // goingDown says whether the last that a run did was to restart the machine, which is still up.
 func goingDown(events []wire.Event) bool {
-	if len(events) == 0 {
-		return false
-	}
-	last := events[len(events)-1]
+	last := lastStep(events)
 	return last.Type == wire.Rebooting && last.Boot == bootID()
+}
+
+// lastStep is the last event that isn't a mere log.
+func lastStep(events []wire.Event) (last wire.Event) {
+	for _, e := range events {
+		if e.Type != wire.Log {
+			last = e
+		}
+	}
+	return last
 }
 
 // forController marks the events of runs that wait for a controller, without a process.

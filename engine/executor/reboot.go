@@ -49,7 +49,7 @@ func (r *run) hold(it *item, e *wire.Event) {
 
 // comeBack takes up a run after a restart of the machine or of the executor.
 func (r *run) comeBack() {
-	boot, last := bootID(), r.st.events[len(r.st.events)-1]
+	boot, last := bootID(), lastStep(r.st.events)
 	r.goingDown = goingDown(r.st.events)
 	switch {
 	case last.Type == wire.Rebooting && last.Boot != boot:
@@ -127,7 +127,8 @@ func (r *run) restart(ctx context.Context) (o outcome, ok bool) {
 
 // goDown tells the machine to restart, and waits for its end.
 func (r *run) goDown(ctx context.Context) (o outcome, ok bool) {
-	if _, err := r.host.Must(ctx, host.Cmd{Args: rebootCommand}); err != nil {
+	quiet := host.New(r.host.Root()) // the last that is heard is that the machine restarts
+	if _, err := quiet.Must(ctx, host.Cmd{Args: rebootCommand}); err != nil {
 		r.log.add(wire.Event{Type: wire.Log, Level: "ERROR", Text: "restart the machine: " + r.host.Scrub(err.Error())})
 		r.settle()
 		return 0, true
@@ -251,7 +252,7 @@ func inWindow(window string, now time.Time) bool {
 
 // warn tells those who are logged on, and gives them time.
 func (r *run) warn(ctx context.Context, reason string) bool {
-	if !loggedOn(r.host) {
+	if !loggedOn(ctx, r.host) {
 		return true
 	}
 	delay := cmp.Or(r.doc.Settings.RebootDelay, rebootDelay)

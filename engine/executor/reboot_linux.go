@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"strings"
 
 	"github.com/fitout-dev/fitout/modules/host"
@@ -12,13 +13,10 @@ var (
 )
 
 // loggedOn says whether a person sits before a terminal or a screen of this machine, as logind knows it (systemd's
-// sd_session files): our own session has neither.
-func loggedOn(h *host.Host) bool {
+// sd_session files), or else who(1): our own session has neither.
+func loggedOn(ctx context.Context, h *host.Host) bool {
 	const dir = "/run/systemd/sessions"
-	names, err := h.ReadDir(dir)
-	if err != nil {
-		return false
-	}
+	names, _ := h.ReadDir(dir)
 	for _, n := range names {
 		b, err := h.ReadFile(dir + "/" + n)
 		if err != nil {
@@ -30,6 +28,15 @@ func loggedOn(h *host.Host) bool {
 			values[k] = v
 		}
 		if values["CLASS"] == "user" && values["ACTIVE"] != "0" && (values["TTY"] != "" || values["SEAT"] != "" || values["DISPLAY"] != "") {
+			return true
+		}
+	}
+	res, err := h.Must(ctx, host.Cmd{Args: []string{"who"}})
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(res.Stdout)) {
+		if !strings.HasPrefix(line, "USER ") { // busybox's heading
 			return true
 		}
 	}

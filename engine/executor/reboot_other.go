@@ -3,6 +3,7 @@
 package executor
 
 import (
+	"context"
 	"runtime"
 
 	"github.com/fitout-dev/fitout/modules/host"
@@ -14,4 +15,4 @@ var (
 )
 
 // loggedOn assumes so: a warning too many does no harm.
-func loggedOn(*host.Host) bool { return true }
+func loggedOn(context.Context, *host.Host) bool { return true }
