@@ -185,7 +185,6 @@ WantedBy=multi-user.target
 }
 
 func (unit) remove(o Options, run string) {
-<<<<<<< ours
 	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
@@ -198,19 +197,6 @@ func (unit) remove(o Options, run string) {
 // forget has systemd drop a unit whose file is gone, where it has read it: at boot, or when something reloaded it.
 func forget(unit string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-=======
-	if o.Root == "/" && os.Geteuid() == 0 {
-		os.Remove(filepath.Join(unitDir, "multi-user.target.wants", unitName(run)))
-		if os.Remove(filepath.Join(unitDir, unitName(run))) == nil {
-			forget(unitName(run))
-		}
-	}
-}
-
-// forget has systemd forget a unit whose file is gone, if the machine has started with it.
-func forget(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
->>>>>>> theirs
 	defer cancel()
 	c, err := host.New("/").Systemd(ctx)
 	if err != nil {
@@ -218,11 +204,7 @@ func forget(name string) {
 	}
 	defer c.Close()
 	manager := c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-<<<<<<< ours
 	if manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.GetUnit", 0, unit).Err == nil {
-=======
-	if manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.GetUnit", 0, name).Err == nil {
->>>>>>> theirs
 		manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Reload", 0)
 	}
 }
