@@ -91,6 +91,7 @@ func checkLock(t *testing.T, dir string, left []byte, me wire.Holder) {
 func FuzzOwed(f *testing.F) {
 	f.Add([]byte(nil), "services/ssh", "files//etc/ssh/sshd_config")
 	f.Add([]byte(`{"services/ssh":{"files//a":true,"files//b":false},"services/x":{}}`), "services/ssh", "files//a")
+	f.Add([]byte(`{"services/ssh":{"files//a":true},"services/x":{"files//a":true}}`), "services/ssh", "files//c")
 	f.Add([]byte(`{"services/ssh":null}`), "services/ssh", "files//a")
 	f.Add([]byte(`null`), "a", "b")
 	f.Add([]byte(`{"a":{"b":true}`), "a", "b")

@@ -27,8 +27,12 @@ func soon(f func()) {
 // saved and read again; counted right; and shown without a character that moves the cursor about.
 func FuzzPlanFile(f *testing.F) {
 	file := filepath.Join(f.TempDir(), "plan.json")
-	if err := Save(file, &Plan{Format: Format, Created: time.Unix(1e9, 0).UTC(), Inventory: "/site.yaml", Devices: fleet()}); err != nil {
+	full := &Plan{Format: Format, Created: time.Unix(1e9, 0).UTC(), Inventory: "/site.yaml", Profile: "p", OneOff: []string{"local"}, Only: []string{"users"}, Skip: []string{"files"}, Devices: fleet()}
+	if err := Save(file, full); err != nil {
 		f.Fatal(err)
+	}
+	if p, err := Load(file); err != nil || !cmp.Equal(p.OneOff, full.OneOff) || !cmp.Equal(p.Only, full.Only) || !cmp.Equal(p.Skip, full.Skip) || p.Profile != full.Profile || p.Inventory != full.Inventory || !p.Created.Equal(full.Created) {
+		f.Fatalf("%+v is read back as %+v: %v", full, p, err)
 	}
 	whole, err := os.ReadFile(file)
 	if err != nil {

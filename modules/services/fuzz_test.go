@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,8 +70,10 @@ func checkUnit(t *testing.T, root, name string) {
 		if !strings.HasPrefix(l, "etc/systemd/system/") {
 			t.Fatalf("enabling %s made %s", name, l)
 		}
-		if base := path.Base(l); !isUnitName(base) {
-			t.Fatalf("enabling %s made %s, which names no unit", name, l)
+		for part := range strings.SplitSeq(strings.TrimPrefix(l, "etc/systemd/system/"), "/") {
+			if part = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(part, ".wants"), ".requires"), ".upholds"); part == "" || !isUnitName(part) {
+				t.Fatalf("enabling %s made %s, in which %q names no unit", name, l, part)
+			}
 		}
 	}
 	if err != nil {

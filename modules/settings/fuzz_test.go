@@ -37,15 +37,20 @@ func rootOf(t *testing.T, files map[string]string) *host.Host {
 	return h
 }
 
-// others are the lines that f doesn't say are ours, without their ends.
-func others(text string, ours func(line string) bool) []string {
+// lines are those that f picks, without their ends.
+func lines(text string, f func(line string) bool) []string {
 	var out []string
 	for l := range strings.Lines(text) {
-		if !ours(l) {
+		if f(l) {
 			out = append(out, strings.TrimSuffix(l, "\n"))
 		}
 	}
 	return out
+}
+
+// others are the lines that aren't ours.
+func others(text string, ours func(line string) bool) []string {
+	return lines(text, func(l string) bool { return !ours(l) })
 }
 
 // Lines of other settings stay byte for byte, in their order, whether one is written or removed.
@@ -67,6 +72,9 @@ func FuzzForeignLines(f *testing.F) {
 			if d := cmp.Diff(others(text, isVariable), others(next, isVariable)); d != "" {
 				t.Fatalf("environment: %q became %q:\n%s", text, next, d)
 			}
+			if n := len(lines(next, isVariable)); n > 1 || remove && n > 0 {
+				t.Fatalf("environment: %q became %q: %d lines", text, next, n)
+			}
 			if again := setEnvironmentLine(next, variable, line); again != next {
 				t.Fatalf("environment: %q became %q, then %q", text, next, again)
 			}
@@ -78,6 +86,9 @@ func FuzzForeignLines(f *testing.F) {
 			next = setSysctlLine(text, key, line)
 			if d := cmp.Diff(others(text, isSetting), others(next, isSetting)); d != "" {
 				t.Fatalf("sysctl: %q became %q:\n%s", text, next, d)
+			}
+			if n := len(lines(next, isSetting)); n > 1 || remove && n > 0 {
+				t.Fatalf("sysctl: %q became %q: %d lines", text, next, n)
 			}
 			if v, ok := parseSysctl(next)[key]; ok == remove || v != blanks(value) && !remove {
 				t.Fatalf("sysctl: %q has %q for %s", next, v, key)
@@ -111,6 +122,9 @@ func FuzzHostname(f *testing.F) {
 			}
 			if d := cmp.Diff(others(hosts, own), others(text, own)); d != "" && !strings.HasSuffix(hosts, "\r") {
 				t.Fatalf("%q became %q:\n%s", hosts, text, d)
+			}
+			if was, is := lines(hosts, own), lines(text, own); len(was) > 1 && (len(is) != len(was) || !cmp.Equal(was[1:], is[1:])) {
+				t.Fatalf("%q became %q: more than the first entry changed", hosts, text)
 			}
 			set(t, h, Hostnames{}, want)
 			if again, _ := readOptional(h, hostsFile); again != text {

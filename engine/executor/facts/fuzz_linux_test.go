@@ -26,6 +26,7 @@ func soon(f func()) {
 func FuzzImage(f *testing.F) {
 	f.Add("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n", "pc-7\n", "127.0.0.1 localhost\n127.0.1.1 pc-7.example.lan pc-7 # the installer's\n", "../usr/share/zoneinfo/Europe/Luxembourg", "")
 	f.Add("ID='alpine'\r\nID=\n = \nVERSION_ID=\"a\\\"b\"", "a.example.lan", "127.0.1.1 a.", "", "Etc/UTC\r\n")
+	f.Add(" ID = debian \nVERSION_ID= '12' ", " pc ", "", "", "")
 	f.Add("ID=\xff", "\xff\xfe", "1 \xff.\xff", "\xff/zoneinfo/", "\x00")
 	f.Fuzz(func(t *testing.T, release, hostname, hosts, localtime, zone string) {
 		if len(release)+len(hostname)+len(hosts)+len(zone) > most || len(localtime) > 4000 || strings.ContainsRune(localtime, 0) {

@@ -225,6 +225,9 @@ func FuzzVersion(f *testing.F) {
 			if Compare(a, b) <= 0 && Compare(b, c) <= 0 && Compare(a, c) > 0 {
 				t.Fatalf("%q, %q, %q: not transitive", a, b, c)
 			}
+			if Compare(a+"~", a) >= 0 || Compare(a, a+"+") >= 0 {
+				t.Fatalf("%q isn't between its own pre-release and successor", a)
+			}
 			checkConstraint(t, a, b)
 		})
 	})
