@@ -141,8 +141,6 @@ func told(s string) bool {
 
 func placed(t *testing.T, data []byte, err error) {
 	t.Helper()
-	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(bytes.TrimPrefix(data, []byte("\uFEFF"))))
-	lines := strings.Split(text, "\n")
 	all := []error{err}
 	if many, ok := errors.AsType[*multierror.Error](err); ok {
 		all = many.Errors
@@ -152,11 +150,24 @@ func placed(t *testing.T, data []byte, err error) {
 		if !ok {
 			t.Fatalf("%T has no place: %v", err, err)
 		}
-		if p.Line < 1 || p.Line > len(lines) || p.Col < 1 || p.Col > utf8.RuneCountInString(lines[p.Line-1])+1 {
+		if !inside(string(data), p.Line, p.Col) {
 			t.Fatalf("%q: %s: its place isn't in the file", data, p)
 		}
 		if told(hint.Text(p)) && !told(string(data)) {
 			t.Fatalf("%q gives away a secret: %s", data, p)
 		}
 	}
+}
+
+// inside says whether there is such a place in a text; what misses at its end is due just behind it. The YAML library counts
+// a lone carriage return as the end of a line in some of its errors, and not in others.
+func inside(text string, line, col int) bool {
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "\uFEFF"), "\r\n", "\n")
+	for _, text := range []string{text, strings.ReplaceAll(text, "\r", "\n")} {
+		lines := append(strings.Split(text, "\n"), "")
+		if line >= 1 && line <= len(lines) && col >= 1 && col <= utf8.RuneCountInString(lines[line-1])+1 {
+			return true
+		}
+	}
+	return false
 }
