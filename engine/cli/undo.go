@@ -33,7 +33,7 @@ taken back, a command for example, is named; the plan of the run itself had said
 
 A device on which others have changed something since is refused, unless --force.
 
-RUN is its id, the beginning or end of it, or "last". A run that was begun from elsewhere is found by its whole id, -i and
+RUN is its id, the beginning or end of it, or "last": the last one that changed something. A run that was begun from elsewhere is found by its whole id, -i and
 --device; what holds secrets stays as it is then, since only who began the run can open them.
 
 Exit status: 0 all of the run is taken back but for what can't be, 3 a device failed, could not be reached or was refused,
@@ -107,6 +107,15 @@ var wholeID = regexp.MustCompile(`^\d{8}-\d{6}-[0-9a-f]+$`)
 
 // find is the run to take back. Of one that was begun elsewhere nothing is known here; its devices know it.
 func (o *undoOptions) find(s *store.Store, id string) (store.Run, error) {
+	if id == "last" {
+		runs, err := s.Runs(100)
+		if err != nil {
+			return store.Run{}, err
+		}
+		if i := slices.IndexFunc(runs, func(r store.Run) bool { return slices.ContainsFunc(r.Devices, mayHaveChanged) }); i >= 0 {
+			return runs[i], nil
+		}
+	}
 	r, err := s.Find(id)
 	if err == nil || o.inventory == "" && len(o.devices) == 0 {
 		return r, err
@@ -142,10 +151,13 @@ func (o *undoOptions) touched(r store.Run) (names []string, err error) {
 		asked[name] = true
 	}
 	for _, d := range r.Devices {
-		if c := d.Counts; len(asked) > 0 && !asked[d.Name] || c.Changed+c.Failed+c.Cancelled == 0 && d.Status != store.NotEnded {
-			continue
+		if (len(asked) == 0 || asked[d.Name]) && mayHaveChanged(d) {
+			names = append(names, d.Name)
 		}
-		names = append(names, d.Name)
 	}
 	return names, nil
+}
+
+func mayHaveChanged(d store.Device) bool {
+	return d.Counts.Changed > 0 || d.Counts.Failed > 0 || d.Counts.Cancelled > 0 || d.Status == store.NotEnded
 }

@@ -198,6 +198,7 @@ func TestUndoIsStuck(t *testing.T) {
 	for _, f := range []string{"pruned", "sealed", "plain"} {
 		d.write(t, "etc/"+f, "old "+f)
 	}
+	d.write(t, "etc/shows", "it is s3cret-canary") // by chance, says nobody
 	c := connect(t, d)
 	key := []byte(strings.Repeat("k", keySize))
 	b, content := blob("new")
@@ -205,7 +206,7 @@ func TestUndoIsStuck(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := doc("r1", resource("files", "/etc/pruned", content), resource("files", "/etc/sealed", content, func(r *wire.Resource) { r.Secret = []string{"content"} }), resource("files", "/etc/plain", content),
-		resource("final", "f", ""), resource("probe", "hush", `"value":"s3cret-canary"`))
+		resource("files", "/etc/shows", content), resource("final", "f", ""), resource("probe", "hush", `"value":"s3cret-canary"`))
 	run.Key, run.Secrets = key, []string{"s3cret-canary"}
 	c.run(run)
 	old, _ := blob("old pruned")
@@ -214,7 +215,7 @@ func TestUndoIsStuck(t *testing.T) {
 	}
 	const gone = "files//etc/pruned: its old content isn't there any more"
 	const final = "final/f: it is for good"
-	same(t, "stuck without the key", stuckOnes(connect(t, d).undo("r1", nil)), "probe/hush: "+errLocked.Error(), final, "files//etc/sealed: "+errLocked.Error(), gone)
+	same(t, "stuck without the key", stuckOnes(connect(t, d).undo("r1", nil)), "probe/hush: "+errLocked.Error(), final, "files//etc/shows: "+errLocked.Error(), "files//etc/sealed: "+errLocked.Error(), gone)
 	u := connect(t, d).undo("r1", key)
 	same(t, "stuck with the key", stuckOnes(u), final, gone)
 	same(t, "to be scrubbed", u.Secrets, "s3cret-canary")
@@ -228,16 +229,28 @@ func TestUndoIsStuck(t *testing.T) {
 	c = connect(t, d)
 	u = c.undo("r1", key)
 	again := doc("r2", u.Resources...)
+	again.Secrets = u.Secrets
 	again.Key = []byte(strings.Repeat("2", keySize))
 	c.run(again)
-	if got := d.read("etc/sealed") + d.read("etc/plain"); got != "old sealedold plain" {
+	if got := d.read("etc/sealed") + d.read("etc/plain") + d.read("etc/shows"); got != "old sealedold plainit is s3cret-canary" {
 		t.Errorf("undone: %q", got)
 	}
 	u = connect(t, d).undo("r2", again.Key)
 	same(t, "the way back from the way back", stuckOnes(u))
-	raw, err := os.ReadFile(journalFile(d.dir, "r2"))
-	if err != nil || strings.Contains(string(raw), "old sealed") {
-		t.Errorf("the journal holds what was sealed: %v", err)
+	for _, run := range []string{"r1", "r2"} {
+		raw, err := os.ReadFile(journalFile(d.dir, run))
+		if err != nil || strings.Contains(string(raw), "old sealed") || strings.Contains(string(raw), "s3cret-canary") {
+			t.Errorf("the journal of %s holds what was sealed: %v", run, err)
+		}
+	}
+	kept, err := filepath.Glob(filepath.Join(d.dir, "runs", "*", "kept", "*"))
+	if err != nil || len(kept) == 0 {
+		t.Fatalf("nothing is kept: %v", err)
+	}
+	for _, path := range kept {
+		if raw, err := os.ReadFile(path); err != nil || strings.Contains(string(raw), "old sealed") || strings.Contains(string(raw), "s3cret-canary") {
+			t.Errorf("%s holds what should be sealed: %v", path, err)
+		}
 	}
 }
 
