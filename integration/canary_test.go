@@ -258,7 +258,7 @@ func (w *technician) inEnvironment(argv, environ []byte) (may []string) {
 	if bytes.Contains(environ, []byte("API_KEY=")) {
 		may = append(may, "environment")
 	}
-	if bytes.Contains(argv, []byte(w.exe)) {
+	if bytes.Contains(argv, []byte(w.exe)) || bytes.HasPrefix(argv, []byte("stty\x00")) {
 		may = append(may, "variable2")
 	}
 	return may
@@ -335,10 +335,6 @@ devices: {lt-1: {address: %s, user: tech, variables: {frominventory: "${secrets.
 		h.tree(t, "device ("+what+")", inside(t, m), h.onDevice)
 		h.text("the system's journal", []byte(m.Run(t, "journalctl -o export --all")))
 	}
-	reboot := func() {
-		t.Helper()
-		lab.Must(t, m.Reboot(t.Context()))
-	}
 	killed := func(c *running) {
 		c.Process.Signal(syscall.SIGKILL)
 		say(c.wait())
@@ -388,12 +384,13 @@ devices: {lt-1: {address: %s, user: tech, variables: {frominventory: "${secrets.
 	quick()
 	say(c.wait()).exits(3)
 
-	// The controller is killed, the machine is restarted: the run waits for the key.
+	// The controller is killed, the machine too: the run waits for the key.
 	damage()
 	c = w.start("apply", "--yes", "--json")
 	waits()
 	killed(c)
-	reboot()
+	lab.Must(t, m.Crash())
+	lab.Must(t, m.Start(t.Context()))
 	device("after a restart")
 	c = w.start("attach", "--json", "-v")
 	waits()
@@ -414,7 +411,7 @@ devices: {lt-1: {address: %s, user: tech, variables: {frominventory: "${secrets.
 		t.Fatal(err)
 	}
 	device("unattended")
-	reboot()
+	lab.Must(t, m.Reboot(t.Context()))
 	waits() // nobody is there
 	quick()
 	free()
@@ -426,7 +423,7 @@ devices: {lt-1: {address: %s, user: tech, variables: {frominventory: "${secrets.
 	damage()
 	c = w.start("apply", "--yes", "-v")
 	waits()
-	m.Run(t, "dd if=/dev/zero of=/fill bs=64k 2>/dev/null || :; dd if=/dev/zero of=/fill2 bs=1k 2>/dev/null || :; touch /run/go")
+	m.Run(t, `fallocate -l "$(df --output=avail -k / | tail -n 1)K" /fill || :; dd if=/dev/zero of=/fill2 bs=1k 2>/dev/null || :; touch /run/go`)
 	say(c.wait()).exits(3)
 	m.Run(t, "rm -f /fill /fill2")
 	quick()

@@ -290,10 +290,18 @@ func (h *hunter) raw(t *testing.T, image string, names ...string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range names {
-			for _, n := range formsOf(h.texts[name]) {
-				if i := bytes.Index(data, n.bytes); i >= 0 {
-					h.report(fmt.Sprintf("the disk at byte %d", from+int64(i)), []string{name + " (" + n.form + ")"}, nil)
+		for _, n := range h.needles {
+			for i := 0; ; i += len(n.bytes) {
+				next := bytes.Index(data[i:], n.bytes)
+				if next < 0 {
+					break
+				}
+				i += next
+				near := data[max(0, i-1000):min(len(data), i+1000)]
+				for _, name := range names {
+					if slices.ContainsFunc(formsOf(h.texts[name]), func(f needle) bool { return f.form == n.form && bytes.Contains(near, f.bytes) }) {
+						h.report(fmt.Sprintf("the disk at byte %d", from+int64(i)), []string{name + " (" + n.form + ")"}, nil)
+					}
 				}
 			}
 		}
@@ -325,7 +333,7 @@ func (h *hunter) processes(allowed func(argv, environ []byte) []string) (stop fu
 			select {
 			case <-end:
 				return
-			case <-time.After(2 * time.Millisecond): // leaves the processors to those that are watched
+			case <-time.After(3 * time.Millisecond): // leaves the processors to those that are watched
 			}
 		}
 	}()
