@@ -167,7 +167,9 @@ func (r *runner) followTo(conn *wire.Conn, from int, gone <-chan struct{}) {
 		for i := range events {
 			ms = append(ms, wire.Message{Event: &events[i]})
 		}
-		n += len(events)
+		if len(events) > 0 {
+			n = events[len(events)-1].N + 1
+		}
 		if len(ms) > 0 && conn.Send(ms...) != nil || over {
 			return
 		}

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 type eventLog struct {
 	mu     sync.Mutex
 	events []wire.Event
+	last   int           // the last number
 	more   chan struct{} // closed when an event is added
 	done   bool          // the run has ended
 	closed bool          // nothing more will come from this process
@@ -25,8 +27,27 @@ type eventLog struct {
 
 func newEventLog(j *journal.Journal, before []wire.Event, now func() time.Time) *eventLog {
 	l := &eventLog{events: before, more: make(chan struct{}), j: j, dirty: make(chan struct{}, 1), ended: make(chan struct{}), now: now}
+	if n := len(before); n > 0 {
+		if l.last = before[n-1].N; bootOf(before) != bootID() {
+			l.last += gap
+		}
+	}
 	go l.sync()
 	return l
+}
+
+// gap is how many numbers are left out after a restart of the machine: a power cut may have taken events from the journal
+// that whoever followed has seen. What comes now must not be taken for those.
+const gap = 10000
+
+// bootOf names the start of the machine at which the last of the events happened.
+func bootOf(events []wire.Event) string {
+	for _, e := range slices.Backward(events) {
+		if e.Boot != "" {
+			return e.Boot
+		}
+	}
+	return ""
 }
 
 // sync writes to the disk what became of resources, beside the run: a slow disk doesn't hold it up.
@@ -68,7 +89,8 @@ func (l *eventLog) add(e wire.Event) int {
 	if l.done || l.closed {
 		return 0
 	}
-	e.N, e.Time = len(l.events)+1, l.now().UTC()
+	l.last++
+	e.N, e.Time = l.last, l.now().UTC()
 	l.events = append(l.events, e)
 	if b, err := json.Marshal(e); err == nil {
 		if err := l.j.Append(journal.Record{Kind: journal.Event, Data: b}); err != nil && l.lost == nil {
@@ -117,5 +139,6 @@ func (l *eventLog) leave() {
 func (l *eventLog) from(n int) (events []wire.Event, over bool, more <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.events[min(max(n-1, 0), len(l.events)):], l.closed, l.more
+	i, _ := slices.BinarySearchFunc(l.events, n, func(e wire.Event, n int) int { return e.N - n })
+	return l.events[i:], l.closed, l.more
 }

@@ -233,7 +233,7 @@ const (
 	NotTried       Status = "cancelled"
 )
 
-// Event is something that happened in a run. They are numbered from 1 without gaps.
+// Event is something that happened in a run. They are numbered from 1; a gap is left where the machine was restarted.
 type Event struct {
 	N       int              `json:"n"`
 	Time    time.Time        `json:"time"`
