@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -221,48 +220,25 @@ func (a *app) device(f *fleet, d inventory.Device, oneOff bool) (run.Device, err
 	}
 	r.Target = retarget(d.Name, run.Target{Elevate: c.Sudo, Privileged: user == "root"})
 	r.Target.Platform = func() (string, string) { return f.platform(d.Name) }
-	elevated := func(dial func(context.Context) (elevate.Inner, error)) func(context.Context) (transport.Transport, error) {
-		return func(ctx context.Context) (transport.Transport, error) {
-			t, err := dial(ctx)
-			if err != nil || !c.Sudo {
-				return t, err
-			}
-			return elevate.New(t, elevate.Options{Device: d.Name, Password: revealed(c.SudoPassword)}), nil
-		}
-	}
-	r.Dial = elevated(dial)
+	r.Dial = elevated(d.Name, c.Sudo, c.SudoPassword, dial)
 	if o, ok := f.ssh[d.Name]; ok {
-		r.Redial = func(connect map[string]any) (func(context.Context) (transport.Transport, error), error) {
-			moved, err := moved(o, connect)
-			return elevated(func(ctx context.Context) (elevate.Inner, error) { return ssh.Dial(ctx, moved) }), err
-		}
+		r.Redial = redial(d, o, r.Target)
+	} else {
+		way := run.Way{Dial: r.Dial, Target: r.Target} // it is no other one
+		way.Redial = func(map[string]any) (run.Way, error) { return way, nil }
+		r.Redial = way.Redial
 	}
 	return r, nil
 }
 
-// moved is how a device is reached after a change of that: of its address, port, user, password or identityFile.
-func moved(o ssh.Options, connect map[string]any) (ssh.Options, error) {
-	to := o
-	for k, v := range connect {
-		text := fmt.Sprint(v)
-		switch k {
-		case "address":
-			to.Address = text
-		case "port":
-			port, err := strconv.Atoi(text)
-			if err != nil {
-				return o, fmt.Errorf("port %s: %w", text, err)
-			}
-			to.Port = port
-		case "user":
-			to.User = text
-		case "password":
-			to.Password = func() (string, error) { return text, nil }
-		case "identityFile":
-			to.IdentityFile = text
+func elevated(device string, sudo bool, password secret.Value, dial func(context.Context) (elevate.Inner, error)) func(context.Context) (transport.Transport, error) {
+	return func(ctx context.Context) (transport.Transport, error) {
+		t, err := dial(ctx)
+		if err != nil || !sudo {
+			return t, err
 		}
+		return elevate.New(t, elevate.Options{Device: device, Password: revealed(password)}), nil
 	}
-	return ssh.Moved(o, to)
 }
 
 func (a *app) sshOptions(d inventory.Device) (ssh.Options, error) {

@@ -307,6 +307,9 @@ func (p *progress) outcome(id string, results []run.Result) {
 		if r.Open && r.Status == run.Pending {
 			fmt.Fprintf(out, "  goes on by itself: `fitout attach %s` follows it\n", id)
 		}
+		if len(r.Moved) > 0 {
+			fmt.Fprintf(out, "  is reached in another way from now on: write %s into the inventory\n", printable(strings.Join(r.Moved, ", "), "  "))
+		}
 		for _, s := range r.Stuck {
 			fmt.Fprintf(out, "  not undone: %s: %s\n", s.Address, printable(s.Reason, "  "))
 		}

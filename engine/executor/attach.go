@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +64,7 @@ func (s *session) keep(doc *wire.Document) (err error) {
 		rand.Read(doc.Key)
 	}
 	me, _ := os.Executable()
-	records, err := declare(doc, s.Options, me, s.store.secrets())
+	records, err := declare(doc, s.Options, me, s.store.secrets(), s.login)
 	if err != nil {
 		return err
 	}
@@ -390,26 +389,5 @@ func (s *session) cancel(m wire.Message) {
 		r.cancel(m.Cancel.Now)
 	case remote != nil:
 		remote.Send(m)
-	}
-}
-
-// confirm passes on that the device was reached in a new way: to this session's runner, or to the one that asked.
-func (s *session) confirm(m wire.Message) {
-	s.mu.Lock()
-	r, remote := s.current, s.remote
-	s.mu.Unlock()
-	switch {
-	case r != nil && r.id == m.Confirm.Run:
-		r.run.confirmed <- m.Confirm.N
-	case remote != nil:
-		remote.Send(m)
-	case validRun(m.Confirm.Run):
-		c, err := dialRunner(context.Background(), s.Dir, m.Confirm.Run, 1, false)
-		if err != nil {
-			s.fail(wire.Failed{Error: "confirm: " + strings.TrimSpace(err.Error())})
-			return
-		}
-		defer c.Close()
-		wire.NewConn(c, c).Send(m)
 	}
 }

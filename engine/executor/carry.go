@@ -42,11 +42,13 @@ func Carry(ctx context.Context, o Options, id string, atBoot bool, stop <-chan s
 		return err
 	}
 	if atBoot && r.interrupted() && st.Document.Settings.AfterPowerCut == "wait" {
-		r.log.add(wire.Event{Type: wire.Waiting, Reason: forController, Text: "for the controller: the machine was restarted in the middle of the run"})
-		r.log.leave()
-		r.log.wait()
-		l.leave()
-		return nil
+		if r.run.trialsOnly = r.st.begunToMove(); !r.run.trialsOnly {
+			r.log.add(interruptedByPower)
+			r.log.leave()
+			r.log.wait()
+			l.leave()
+			return nil
+		}
 	}
 	wait := starting
 	if atBoot {
@@ -70,6 +72,9 @@ func Carry(ctx context.Context, o Options, id string, atBoot bool, stop <-chan s
 	r.carry(wait)
 	return nil
 }
+
+// interruptedByPower is what a run says that doesn't go on by itself after a power cut.
+var interruptedByPower = wire.Event{Type: wire.Waiting, Reason: forController, Text: "for the controller: the machine was restarted in the middle of the run"}
 
 // await takes the lock, for which its last owner may need a moment.
 func await(dir string, me wire.Holder) (*lock, error) {

@@ -32,7 +32,7 @@ func (r *run) mayRestart(it *item) bool {
 func (r *run) hold(it *item, e *wire.Event) {
 	switch {
 	case e.Status != wire.Changed:
-	case len(it.Connect) > 0:
+	case len(it.Connect) > 0 && (e.Reboot == "" || !r.mayRestart(it)): // else it is tried after that
 		r.trials = append(r.trials, &trial{it: it, event: *e})
 		*e = wire.Event{}
 	case e.Reboot != "" && r.mayRestart(it):

@@ -36,6 +36,8 @@ type run struct {
 	locked     map[string]bool   // addresses that wait for the controller's key
 	wants      []restart         // why the machine must be restarted
 	trials     []*trial          // changes of the connection that aren't confirmed yet
+	trialsOnly bool              // what comes beyond them waits for the controller
+	watchman   func()            // ends who takes them up should this process be killed
 	reports    []string          // restarts that are needed and aren't made
 	goingDown  bool              // the machine was told to restart, and is still up
 	dir        string            // the executor's own folder
@@ -126,6 +128,15 @@ func (r *run) execute(ctx context.Context) outcome {
 	} else {
 		r.comeBack()
 	}
+	if len(r.st.events) > 0 {
+		if r.takeUp(ctx, r.trialsOnly); !r.confirm(ctx, true) {
+			return suspended
+		}
+	}
+	if r.trialsOnly {
+		r.log.add(interruptedByPower)
+		return held
+	}
 	for _, it := range r.items {
 		if !r.settledNow[it.Address] && !r.awaitsRestart(it.Address) {
 			rest = append(rest, it)
@@ -149,7 +160,12 @@ func (r *run) execute(ctx context.Context) outcome {
 				r.finish(e)
 			}
 		}
-		r.confirm(ctx)
+		if !r.confirm(ctx, false) {
+			return suspended
+		}
+	}
+	if !r.confirm(ctx, true) {
+		return suspended
 	}
 	if len(r.wants) > 0 && !r.stopped(ctx) {
 		if o, ok := r.restart(ctx); !ok {
@@ -352,6 +368,7 @@ func (r *run) attempt(ctx context.Context, batch []*item, live []int, events []w
 		}
 		return
 	}
+	r.watch(pick(todo))
 	pending := facts.RebootPending(r.host)
 	results := r.apply(ctx, pick(todo), wants, from)
 	r.host.Forget()

@@ -48,7 +48,7 @@ func openRunner(ctx context.Context, o Options, id string, l *lock, store *conte
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.log = newEventLog(j, st.events, o.Now)
 	r.run = &run{log: r.log, owed: loadOwed(o.Dir), failed: map[string]string{}, stopping: make(chan struct{}),
-		suspending: make(chan struct{}), confirmed: make(chan int, 8), now: o.Now, dir: o.Dir, detached: o.Detached}
+		suspending: make(chan struct{}), confirmed: make(chan int, 8), now: o.Now, dir: o.Dir, detached: o.Detached, store: store}
 	if !st.sealedNow() {
 		close(r.unlocked)
 	} else if key, err := os.ReadFile(keyFile(o.Dir, id)); err == nil {

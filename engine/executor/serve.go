@@ -67,6 +67,9 @@ type session struct {
 	remote    *wire.Conn    // to the runner that is followed, in another process
 	cancelled *wire.Message // what the controller asked for, should there be no runner yet
 	gone      bool          // nobody listens any more
+
+	login   *login  // nil: not over ssh
+	opening opening // what there was when it began
 }
 
 // Serve speaks with one controller until its input ends and all that it asked for is done.
@@ -76,6 +79,8 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	h := host.New(o.Root)
 	hello := wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Root: h.Root(), Facts: facts.Gather(h), Boot: bootID()}
 	hello.Holder, hello.Stopped = holder(o.Dir)
+	s.login = whoLogsIn()
+	s.notice(hello.Holder)
 	if err := s.conn.Send(wire.Message{Hello: &hello}); err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/profile"
-	"github.com/fitout-dev/fitout/engine/transport"
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
@@ -91,13 +90,19 @@ func (w *worker) rejoin(ctx context.Context, id string, why error) error {
 		}
 		again, giveUp := context.WithCancel(ctx) // it bounds the connection's life, too
 		late := time.AfterFunc(30*time.Second, giveUp)
-		err := w.connect(again)
+		err := w.connectAnyhow(again)
 		late.Stop()
 		if err == nil {
 			err = w.session.conn.Send(wire.Message{Attach: &wire.Attach{Run: id, From: w.last.N + 1, Key: w.key, Resume: true}})
 		}
 		if err == nil && time.Now().Before(deadline) {
-			return w.retake(ctx)
+			if err := w.retake(ctx); err != nil {
+				return err
+			}
+			if e := w.move.asked; e != nil {
+				w.confirm(ctx, id, e)
+			}
+			return nil
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w; and it could not be followed on within %s: %w", why, patience, cmp.Or(err, errQuiet))
@@ -108,7 +113,7 @@ func (w *worker) rejoin(ctx context.Context, id string, why error) error {
 // follow reports a run's events until its end, or until the conversation breaks.
 func (w *worker) follow(ctx context.Context, id string, report func(*wire.Event)) error {
 	for {
-		m, err := w.await(ctx)
+		m, err := w.hear(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return err
@@ -132,65 +137,18 @@ func (w *worker) follow(ctx context.Context, id string, report func(*wire.Event)
 		switch e.Type {
 		case wire.Finished:
 			return nil
+		case wire.Begin:
+			w.begins(e)
 		case wire.Confirming:
-			if err := w.confirm(ctx, id, e); err != nil {
-				w.r.report(Event{Device: w.d.Name, Phase: Applying, Event: &wire.Event{Type: wire.Log, Level: "WARN", Address: e.Address,
-					Text: "could not be reached in the new way: " + err.Error()}})
-			}
+			w.confirm(ctx, id, e)
+		case wire.Resolved:
+			w.moved(ctx, e)
 		}
-		if w.r.Detach && e.Type != wire.Started {
+		if w.r.Detach && e.Type != wire.Started && len(w.moves()) == 0 {
 			w.res.Status = Pending
 			return nil
 		}
 	}
-}
-
-// confirm reaches the device as a change of the connection wants it, and tells the run so over that very way. From then on
-// the device is reached so.
-func (w *worker) confirm(ctx context.Context, id string, e *wire.Event) error {
-	connect := reachedAfter(w.resources, e.Address)
-	if connect == nil {
-		connect = e.Connect
-	}
-	if w.d.Redial == nil {
-		return errors.New("this transport has no other way")
-	}
-	dial, err := w.d.Redial(connect)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		if err = w.tryNew(ctx, dial, id, e.N); err == nil {
-			w.d.Dial = dial
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(time.Second): // a service may be restarting
-		}
-	}
-}
-
-func (w *worker) tryNew(ctx context.Context, dial func(context.Context) (transport.Transport, error), id string, n int) error {
-	t, err := dial(ctx)
-	if err != nil {
-		return err
-	}
-	s, err := open(ctx, t, w.d.Target)
-	if err != nil {
-		t.Close()
-		return err
-	}
-	err = s.conn.Send(wire.Message{Confirm: &wire.Confirm{Run: id, N: n}})
-	late := time.AfterFunc(farewell, func() { t.Close() })
-	s.close(func() {
-		late.Stop()
-		t.Close()
-	})
-	return err
 }
 
 // catchUp learns what became of runs that were begun from here and not followed to their end. One that is under way is

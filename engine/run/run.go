@@ -39,9 +39,20 @@ type Device struct {
 	Dial   func(ctx context.Context) (transport.Transport, error)
 	Target Target
 	// Redial says how it is reached when a run changes that: connect holds what changes. Nil where it can't.
-	Redial func(connect map[string]any) (func(ctx context.Context) (transport.Transport, error), error)
+	Redial func(connect map[string]any) (Way, error)
 	// Unsettled are the runs that were begun on it from here and whose end isn't known, the oldest first.
 	Unsettled []Unsettled
+}
+
+// Way is how a device is reached once a run has changed that.
+type Way struct {
+	Dial   func(ctx context.Context) (transport.Transport, error)
+	Target Target
+	Redial func(connect map[string]any) (Way, error) // after that
+	// Keep remembers the device's host key under its new name or address, once the device was reached so.
+	Keep func(ctx context.Context) error
+	// News is what the inventory must say from now on, "port: 2222"; "" where it says so.
+	News string
 }
 
 // Unsettled is a run that may go on, or have ended, without us.
@@ -102,6 +113,8 @@ type Result struct {
 	NotTried int          // resources that were not reached
 	Drifted  bool
 	Stuck    []wire.Stuck // changes that can't be taken back
+	// Moved is what the inventory must say from now on, since the run has changed how the device is reached.
+	Moved []string
 	// Open says that the run was begun on the device and that its end isn't known.
 	Open bool
 }

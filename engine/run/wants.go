@@ -26,24 +26,18 @@ func onWire(resources []profile.Resource) ([]wire.Resource, error) {
 }
 
 // announced is what a device is told of how it will be reached: it hands it back when that is to be tried, and keeps it
-// in its journal. A password is for the controller alone.
+// in its journal. A password is for the controller alone: the device learns that there is another.
 func announced(connect map[string]any) map[string]any {
 	if connect == nil {
 		return nil
 	}
 	out := maps.Clone(connect)
-	maps.DeleteFunc(out, func(_ string, x any) bool { _, hidden := x.(secret.Value); return hidden })
-	return out
-}
-
-// reachedAfter is how the device is reached once a resource is applied, the password in plain; nil where that doesn't change.
-func reachedAfter(resources []profile.Resource, address string) map[string]any {
-	for _, r := range resources {
-		if r.Address == address && r.Connect != nil {
-			return reveal(r.Connect).(map[string]any)
+	for name, x := range out {
+		if _, hidden := x.(secret.Value); hidden {
+			out[name] = true
 		}
 	}
-	return nil
+	return out
 }
 
 func reveal(v any) any {

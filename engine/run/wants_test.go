@@ -22,16 +22,14 @@ func TestAPasswordOfConnectStaysWithTheController(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(b), "hunter2") || strings.Contains(string(b), "password") {
+	if strings.Contains(string(b), "hunter2") || !strings.Contains(string(b), `"password":true`) {
 		t.Errorf("the device is told: %s", b)
 	}
 	if out[1].Connect["port"] != int64(2222) || out[1].Reboot != "never" || out[0].Connect != nil {
 		t.Errorf("%s", b)
 	}
-	if got := reachedAfter(rs, "files//a"); got["password"] != "hunter2" || got["port"] != int64(2222) {
-		t.Errorf("the controller would reach it as %v", got)
-	}
-	if got := reachedAfter(rs, "hostname"); got != nil {
-		t.Errorf("hostname changes nothing of it: %v", got)
+	moves := (&worker{resources: rs}).moves()
+	if got := moves["files//a"]; len(moves) != 1 || got["password"] != "hunter2" || got["port"] != int64(2222) {
+		t.Errorf("the controller would reach it as %v", moves)
 	}
 }

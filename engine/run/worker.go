@@ -39,7 +39,8 @@ type worker struct {
 	observed  *wire.Observed
 	key       []byte
 	last      wire.Event // of the run that is followed
-	awayAfter int        // the number of the last event before the connection broke
+	move      move
+	awayAfter int // the number of the last event before the connection broke
 	awaySince time.Time
 }
 

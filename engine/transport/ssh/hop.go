@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/fitout-dev/fitout/engine/transport"
 )
 
 // Defaults of what Options leave out.
@@ -51,16 +49,6 @@ type Options struct {
 	HomeDir    string // default: the user's
 
 	knownAs string // the name in known_hosts, of a machine that has moved
-}
-
-// Moved says that the machine of o is reached as to from now on: what is known of its host keys holds there, too.
-func Moved(o, to Options) (Options, error) {
-	h, err := shared.caches.resolve(o)
-	if err != nil {
-		return to, &transport.Error{Err: err}
-	}
-	to.knownAs = h.hostKeyName
-	return to, nil
 }
 
 // hop is one host to connect to, with everything decided.

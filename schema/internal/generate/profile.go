@@ -72,8 +72,9 @@ type entry struct {
 	Retries int `json:"retries,omitzero" title:"Retries" minimum:"0" example:"2"`
 	// Whether the device may be rebooted where this resource needs it: never or ifNeeded. Left out, what the profile's "run" says.
 	Reboot string `json:"reboot,omitzero" title:"Reboot" enum:"never,ifNeeded" example:"ifNeeded"`
-	// How the device is reached once this is applied, where that changes: address, port, user, password, identityFile. fitout tries it before the run goes on; where it can't
-	// be reached so, the device takes the change back.
+	// How the device is reached once this is applied and what it notifies has been told, where that changes: address, port, user, password,
+	// identityFile, hostKey. fitout must reach it so, in a new connection, before the run goes on; when it hasn't within "confirmWithin" of the profile's
+	// "run", the device takes the change back by itself. For that long, what is needed for that lies on the device, where only root can read it.
 	Connect reach `json:"connect,omitzero" title:"Connect" example:"{port: 2222}"`
 	// false drops an entry that an extended profile declares: what is on the device is left as it is.
 	Managed bool `json:"managed,omitzero" title:"Managed" example:"false"`
@@ -91,6 +92,9 @@ type reach struct {
 	Password string `json:"password,omitzero" title:"Password" example:"${secrets.admin}" secret:"true"`
 	// The file of the new private SSH key. ~ is the home folder; a path is relative to the profile.
 	IdentityFile string `json:"identityFile,omitzero" title:"Identity file" example:"~/.ssh/fitout"`
+	// "new" where host keys are replaced. The device tells fitout which ones it has then, over the connection that is already verified. Once
+	// a new connection has shown one of exactly these, it is kept as known in the place of the old one.
+	HostKey string `json:"hostKey,omitzero" title:"Host key" enum:"new" example:"new"`
 }
 
 // The ways to write a file's content, by the name of the property.
