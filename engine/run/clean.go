@@ -17,9 +17,9 @@ func Clean(ctx context.Context, d Device) error {
 		return err
 	}
 	defer t.Close()
-	// The lock is the executor's; where flock(1) is missing, nobody can ask, and an empty lock file must do.
+	// The lock is the executor's, which may need a moment after a run's end; where flock(1) is missing, nobody can ask, and an empty lock file must do.
 	script := d.Target.folder() + `; [ -d "$d" ] || exit 0
-if command -v flock >/dev/null 2>&1; then [ ! -e "$d/lock" ] || flock -n "$d/lock" true || exit 75
+if command -v flock >/dev/null 2>&1; then [ ! -e "$d/lock" ] || flock -n "$d/lock" true || { sleep 1; flock -n "$d/lock" true; } || exit 75
 elif [ -s "$d/lock" ]; then exit 75; fi
 rm -rf "$d"
 [ "$d" != /var/lib/fitout ] || for f in /etc/systemd/system/fitout-boot-*.service; do
