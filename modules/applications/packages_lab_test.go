@@ -307,6 +307,45 @@ func TestApt(t *testing.T) {
 		a.converges(`[{"name":"slow"},{"name":"plain"},{"name":"lib"}]`, create, same, create)
 		a.installed("lib=1.0 plain=2.0 slow=1.0")
 	})
+	a.in("disk full while unpacking", func(a *aptMachine) {
+		a.build("fills 1.0\npreinst: [ ! -e /run/fill ] || cat /dev/zero >/var/lib/dpkg/fill || :", "fills 2.0\npreinst: [ ! -e /run/fill ] || cat /dev/zero >/var/lib/dpkg/fill || :", "on-it 1.0\nDepends: fills")
+		a.sh(`apt-get update; mkdir -p /run/dpkg; mount -t tmpfs -o size=$(($(du -sk /var/lib/dpkg | cut -f1) + 4096))k tmpfs /run/dpkg
+			cp -a /var/lib/dpkg/. /run/dpkg; mount --bind /run/dpkg /var/lib/dpkg`)
+		defer a.sh("rm -f /run/fill; cp -a /run/dpkg/. /tmp/dpkg; umount /var/lib/dpkg /run/dpkg; cp -a /tmp/dpkg/. /var/lib/dpkg; rm -rf /tmp/dpkg")
+		wreck := func(want string) {
+			a.Helper()
+			a.sh("touch /run/fill")
+			a.fails(want, "make room on the device")
+			a.sh("rm -f /run/fill /var/lib/dpkg/fill")
+			if r := a.Plan("packages", `{"name":"fills"}`); r[0].Have["state"] != "reinstreq" {
+				a.Errorf("a wreck is not seen: %+v", r)
+			}
+		}
+		wreck(`{"name":"fills","version":"1.0"}`)
+		a.converges(`{"name":"fills"}`, create) // at the version that it has
+		a.installed("fills=1.0")
+		wreck(`{"name":"fills","version":"2.0"}`)
+		a.converges(`{"name":"fills","version":"2.0"}`, create)
+		wreck(`{"name":"fills","version":"1.0"}`)
+		a.converges(`[{"name":"plain"},{"name":"on-it"}]`, create, create) // nobody has declared the wreck
+		a.installed("fills=2.0 on-it=1.0 plain=2.0")
+		wreck(`{"name":"fills","version":"1.0"}`)
+		a.converges(`[{"name":"on-it","state":"absent"},{"name":"fills","state":"purged"}]`, remove, remove)
+		a.installed("plain=2.0")
+		wreck(`{"name":"fills","version":"1.0"}`)
+		a.withdraw("fills", "1.0")
+		a.repo.Publish(a.T)
+		a.sh("apt-get update; apt-get clean")
+		a.converges(`{"name":"fills"}`, create) // its version is gone
+		a.installed("fills=2.0 plain=2.0")
+		a.converges(`{"name":"fills","state":"purged"}`, remove)
+		wreck(`{"name":"fills"}`)
+		a.withdraw("fills", "2.0")
+		a.repo.Publish(a.T)
+		a.sh("apt-get update; apt-get clean")
+		a.fails(`{"name":"fills"}`, "can't find an archive for it")
+		a.converges(`{"name":"fills","state":"absent"}`, remove)
+	})
 	a.in("no space", func(a *aptMachine) {
 		a.sh("apt-get clean; mount -t tmpfs -o size=4k tmpfs /var/cache/apt/archives; mkdir -p /var/cache/apt/archives/partial")
 		defer a.sh("umount /var/cache/apt/archives")

@@ -192,6 +192,8 @@ func (d diagnosis) error(doing string) error {
 		return hint.New(err, "install the key that signs this source, or correct the source in /etc/apt/sources.list.d")
 	case unmet:
 		return hint.New(err, "declare the packages in its way absent, or allow other versions")
+	case wrecked:
+		return hint.New(err, "add the source that has it to /etc/apt/sources.list.d, or declare it absent")
 	case outdated:
 		return hint.New(err, "the archive is being updated or its mirror is behind; apply again later")
 	}

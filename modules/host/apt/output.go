@@ -114,6 +114,7 @@ const (
 	interrupted       // dpkg did not finish what it last began
 	outdated          // the lists name files that the archive no longer has
 	missing           // a package, or one of its versions, is not in the lists
+	wrecked           // a package that must be unpacked anew is not in the lists
 	unmet             // dependencies can't be met
 	noSpace
 	noNetwork
@@ -139,6 +140,7 @@ var signs = []struct {
 	{outdated, []string{"404  Not Found", "404 Not Found", "Hash Sum mismatch", "File has unexpected size", "File not found"}},
 	{noNetwork, []string{"Could not resolve", "Temporary failure resolving", "Unable to connect", "Could not connect", "Connection timed out",
 		"Connection failed", "Cannot initiate the connection", "Unable to fetch some archives", "Failed to fetch"}},
+	{wrecked, []string{"needs to be reinstalled, but I can't find an archive for it"}},
 	{missing, []string{"Unable to locate package", "has no installation candidate", "was not found"}},
 	{unmet, []string{"unmet dependencies", "held broken packages", "pkgProblemResolver::Resolve"}},
 }

@@ -56,7 +56,7 @@ func lines(v any) string {
 
 func TestDiagnose(t *testing.T) {
 	names := map[cause]string{unknown: "unknown", locked: "locked", interrupted: "interrupted", outdated: "outdated", missing: "missing", unmet: "unmet",
-		noSpace: "no space", noNetwork: "no network", untrusted: "untrusted"}
+		noSpace: "no space", noNetwork: "no network", untrusted: "untrusted", wrecked: "wrecked"}
 	golden(t, "testdata/diagnose/*.txtar", func(out string) string {
 		d := diagnose(out)
 		return names[d.cause] + "\n" + hint.Text(d.error("apt-get")) + "\nfailed: " + lines(d.failed)

@@ -181,7 +181,7 @@ func (w *work) check(ctx context.Context, items []*item) (no, err error) {
 				no = hint.New(no, "%s is held: declare it with hold: false, or with the version that is wanted", strings.Join(held, ", "))
 			}
 		}
-		if d.cause == missing || d.cause == unmet {
+		if d.cause == missing || d.cause == unmet || d.cause == wrecked {
 			no = &staleError{no}
 		}
 		return no, nil
@@ -246,13 +246,14 @@ func sameName(a, b string) bool {
 // args are apt-get's for a transaction of these items.
 func (w *work) args(items []*item) []string {
 	args := slices.Clone(options)
-	var down, held, install bool
+	var down, held, install, wreck bool
 	var names []string
 	for _, it := range items {
 		p := w.db.Find(it.Name)
 		held = held || p.Held()
 		switch {
 		case it.Action != Install:
+			wreck = wreck || p.Wrecked()
 			names = append(names, it.Name+"-")
 			continue
 		case it.version != "":
@@ -262,6 +263,9 @@ func (w *work) args(items []*item) []string {
 		}
 		install = true
 		down = down || it.version != "" && p.Present() && Compare(it.version, p.Version) < 0
+	}
+	if wreck {
+		args = append(args, removeWrecks...)
 	}
 	if down {
 		args = append(args, "--allow-downgrades")

@@ -35,6 +35,12 @@ func (p *Package) Broken() bool {
 	return p.Present() && (p.Status != "installed" || p.Flag != "ok")
 }
 
+// Wrecked says whether the package's own files may be missing or mixed: unpacking or removing it was not finished. Nothing
+// but unpacking it anew mends that.
+func (p *Package) Wrecked() bool {
+	return p.Present() && (p.Status == "half-installed" || strings.HasPrefix(p.Flag, "reinst") || p.Flag == "hold-reinstreq")
+}
+
 // Held says whether the package keeps its version until someone lets it go.
 func (p *Package) Held() bool { return p != nil && p.Want == "hold" }
 
@@ -146,6 +152,28 @@ func (d *Database) Find(name string) *Package {
 		}
 	}
 	return found
+}
+
+// wrecks are the packages that are wrecked, by name.
+func (d *Database) wrecks() []*Package {
+	var found []*Package
+	for _, list := range d.packages {
+		for _, p := range list {
+			if p.Wrecked() {
+				found = append(found, p)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b *Package) int { return strings.Compare(a.name(d), b.name(d)) })
+	return found
+}
+
+// name is how apt's tools call the package.
+func (p *Package) name(d *Database) string {
+	if p.Arch == "" || p.Arch == "all" || p.Arch == d.native {
+		return p.Name
+	}
+	return p.Name + ":" + p.Arch
 }
 
 // Provider returns an installed package that provides name in a version that c accepts, or "".

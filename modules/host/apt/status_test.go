@@ -114,3 +114,23 @@ func BenchmarkRead(b *testing.B) {
 		d.index()
 	}
 }
+
+// A wreck has to be unpacked anew; what only waits to be configured has not.
+func TestWrecks(t *testing.T) {
+	var status strings.Builder
+	for i, words := range []string{"install ok installed", "install reinstreq half-installed", "deinstall ok half-installed", "hold reinstreq unpacked",
+		"install ok unpacked", "install ok half-configured", "deinstall ok config-files", "purge ok not-installed"} {
+		fmt.Fprintf(&status, "Package: p%d\nStatus: %s\nArchitecture: %s\nVersion: 1\n\n", i, words, []string{"amd64", "i386"}[i/3%2])
+	}
+	d, err := database(t, map[string]string{"/var/lib/dpkg/status": status.String() + "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range d.wrecks() {
+		got = append(got, p.name(d))
+	}
+	if diff := cmp.Diff([]string{"p1", "p2", "p3:i386"}, got); diff != "" || !d.Interrupted {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -100,6 +100,9 @@ func (w *work) do(ctx context.Context, items []*item) (err error) {
 		if w.db, err = read(w.h); err != nil {
 			return err
 		}
+		if err := w.salvage(ctx, items); err != nil {
+			return err
+		}
 	}
 	for _, group := range groups(items) {
 		if err := w.transaction(ctx, group); err != nil {
