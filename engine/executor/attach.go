@@ -81,6 +81,9 @@ func (s *session) keep(doc *wire.Document) (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := readState(s.Dir, doc.ID); errors.Is(err, errNeverBegun) { // an executor died over it
+		disk.OS.RemoveAll(runDir(s.Dir, doc.ID))
+	}
 	if err := disk.MakeDir(disk.OS, runDir(s.Dir, doc.ID), 0o700); err != nil {
 		return err
 	}
@@ -146,13 +149,15 @@ func (s *session) attach(ctx context.Context, a *wire.Attach, work *sync.WaitGro
 	}
 	events, err := readEvents(s.Dir, a.Run)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNeverBegun):
+		s.settle(a.Run)
 		s.fail(wire.Failed{Kind: wire.NoRun, Error: "the device knows nothing of run " + a.Run})
 		return
 	case err != nil:
 		s.fail(wire.Failed{Error: err.Error(), Hint: remedy(err)})
 		return
 	case over(events):
+		s.settle(a.Run)
 		s.tell(events, a.From)
 		return
 	}
@@ -201,6 +206,24 @@ func (s *session) attach(ctx context.Context, a *wire.Attach, work *sync.WaitGro
 		l.leave()
 		s.relay(ctx, *a, true)
 	}
+}
+
+// settle finishes what a process was about to do that died after its run's last event, or before the first.
+func (s *session) settle(run string) {
+	h, stopped := holder(s.Dir)
+	if !stopped || h.Run != run {
+		return
+	}
+	l, _, err := acquire(s.Dir, *h)
+	if err != nil {
+		return
+	}
+	if l.stopped == nil || l.stopped.Run != run { // another run was quicker
+		_ = l.putBack()
+		return
+	}
+	_ = closeRun(s.Options, run, "")
+	l.release()
 }
 
 func readEvents(dir, run string) ([]wire.Event, error) {

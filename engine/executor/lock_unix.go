@@ -16,6 +16,16 @@ func tryLock(f *os.File) error {
 	return err
 }
 
+// claim marks a file as that of a living process, until release.
+func claim(name string) (release func()) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return func() {}
+	}
+	_ = tryLock(f)
+	return func() { f.Close() }
+}
+
 // bootID names this start of the machine.
 func bootID() string {
 	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")

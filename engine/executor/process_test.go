@@ -29,17 +29,25 @@ func executorProcess(dir string) {
 		return modules.Outcome{}, writeProbe(h, want)
 	}})
 	behaviours.Store("told", behaviour{notified: func(_ context.Context, h *host.Host, want probe) error {
-		b, _ := h.ReadFile("/probe/told-times")
-		if err := h.WriteFile("/probe/told-times", string(b)+"x", host.Attr{}); err != nil {
+		if err := tell(h); err != nil {
 			return err
 		}
 		hold(h)
 		return nil
 	}})
+	if n, err := strconv.Atoi(os.Getenv(killAt)); err == nil {
+		dieAt(n)
+	}
 	if err := Serve(context.Background(), os.Stdin, os.Stdout, Options{Root: os.Getenv("FITOUT_TEST_ROOT"), Dir: dir}); err != nil {
 		os.Stderr.WriteString(err.Error())
 		os.Exit(1)
 	}
+}
+
+// tell counts on the device how often it was notified.
+func tell(h *host.Host) error {
+	b, _ := h.ReadFile("/probe/told-times")
+	return h.WriteFile("/probe/told-times", string(b)+"x", host.Attr{})
 }
 
 // spawn starts an executor as a process of its own.

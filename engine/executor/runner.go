@@ -90,7 +90,6 @@ func (r *runner) carry(wait time.Duration) {
 	defer r.log.wait()
 	if r.st.ended {
 		r.log.leave()
-		r.lock.release()
 		r.tidy()
 		return
 	}
@@ -114,7 +113,6 @@ func (r *runner) carry(wait time.Duration) {
 		if drift := r.run.drift(r.ctx); len(drift) > 0 {
 			r.log.add(wire.Event{Type: wire.Finished, Error: "drift", Refused: &wire.Failed{Kind: wire.Drift,
 				Error: "the device is no longer as the plan found it", Drift: drift}})
-			r.lock.release()
 			r.tidy()
 			return
 		}
@@ -127,18 +125,32 @@ func (r *runner) carry(wait time.Duration) {
 		r.lock.leave()
 		return
 	}
-	r.lock.release()
 	r.tidy()
 }
 
-// tidy removes what a run that is at its end needs no more, and what is old.
+// tidy removes what a run that is at its end needs no more, gives the lock back, and removes what is old. The lock tells of
+// the run until the first is done: should this process die, the next one sees to it.
 func (r *runner) tidy() {
-	disk.OS.Remove(keyFile(r.Dir, r.id))
-	disk.OS.Remove(filepath.Join(runDir(r.Dir, r.id), "socket"))
-	bootUnit.remove(r.Options, r.id)
+	removeTraces(r.Options, r.id)
+	r.lock.release()
+	bootUnit.remove(r.Options, r.id) // systemd may take its time; a unit that is left finds nothing to do, and goes
+	sweep(filepath.Join(r.Dir, "store"))
 	prune(filepath.Join(r.Dir, "store"), keep, "")
 	pruneRuns(r.Dir, r.id)
 	pruneExecutors(r.Dir)
+}
+
+// removeTraces removes from the run's folder what it has beside its journal while it is under way.
+func removeTraces(o Options, id string) {
+	dir := runDir(o.Dir, id)
+	for _, pattern := range []string{"*.new", "kept/*.new"} { // what a crash has left half written, a key maybe
+		left, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, name := range left {
+			disk.OS.Remove(name)
+		}
+	}
+	disk.OS.Remove(keyFile(o.Dir, id))
+	disk.OS.Remove(filepath.Join(dir, "socket"))
 }
 
 // pruneRuns keeps the newest journals, whatever a clock says; beyond them only those of the last weeks.
@@ -161,8 +173,10 @@ func closeRun(o Options, id, why string) error {
 		return fmt.Errorf("bad run id %q", id)
 	}
 	defer bootUnit.remove(o, id)
-	defer disk.OS.Remove(keyFile(o.Dir, id))
-	defer disk.OS.Remove(filepath.Join(runDir(o.Dir, id), "socket"))
+	defer removeTraces(o, id)
+	if _, err := readState(o.Dir, id); errors.Is(err, errNeverBegun) {
+		return disk.OS.RemoveAll(runDir(o.Dir, id))
+	}
 	j, records, err := journal.Open(disk.OS, journalFile(o.Dir, id))
 	if err != nil {
 		return err

@@ -144,11 +144,17 @@ func sealBlob(key []byte, run, hash string, content []byte) (journal.Record, err
 	return journal.Record{Kind: journal.Blob, Data: b}, err
 }
 
+// errNeverBegun is of a run whose first record never came to be: nothing was done for it.
+var errNeverBegun = errors.New("the journal holds no run document")
+
 // load reads a run from its records.
 func load(records []journal.Record) (*state, error) {
 	s := &state{settled: map[string]wire.Event{}, intents: map[string]*intent{}}
-	if len(records) == 0 || records[0].Kind != journal.Document {
-		return nil, errors.New("the journal holds no run document")
+	if len(records) == 0 {
+		return nil, errNeverBegun
+	}
+	if records[0].Kind != journal.Document {
+		return nil, errors.New("the journal doesn't begin with a run document")
 	}
 	for i, r := range records {
 		var err error
@@ -183,17 +189,6 @@ func load(records []journal.Record) (*state, error) {
 		}
 	}
 	return s, nil
-}
-
-// changed is how many resources the run has changed so far.
-func (s *state) changed() int {
-	n := 0
-	for _, e := range s.settled {
-		if e.Status == wire.Changed {
-			n++
-		}
-	}
-	return n
 }
 
 // unlock opens with the controller's key what is sealed, and puts secret contents into the store's memory.

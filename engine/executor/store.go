@@ -204,12 +204,13 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 	}
 	var tmp disk.File
 	if lost = c.fs.MkdirAll(c.dir, 0o700); lost == nil {
-		tmp, lost = c.fs.OpenFile(filepath.Join(c.dir, ".new-"+rand.Text()), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		tmp, lost = c.fs.OpenFile(filepath.Join(c.dir, incoming+rand.Text()), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	}
 	if lost != nil {
 		_, err = take(io.Discard)
 		return lost, err
 	}
+	defer claim(tmp.Name())()
 	defer c.fs.Remove(tmp.Name())
 	on := &settling{file: tmp}
 	lost, err = take(on)
@@ -249,6 +250,25 @@ func (c *contents) sync() error {
 		return fmt.Errorf("sync the device's content store: %w", err)
 	}
 	return nil
+}
+
+// incoming begins the name of a content that is about to be received.
+const incoming = ".new-"
+
+// sweep removes contents that sessions have left half received which are no more.
+func sweep(store string) {
+	names, _ := filepath.Glob(filepath.Join(store, incoming+"*"))
+	for _, name := range names {
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		err = tryLock(f)
+		f.Close() // Windows removes no open file, whoever has it open
+		if err == nil {
+			disk.OS.Remove(name)
+		}
+	}
 }
 
 // settling writes to a file and has it synced now and then while more comes, so that little is left to wait for at the end.
