@@ -331,16 +331,16 @@ func (s *state) before(it *item, in *intent) (any, error) {
 
 // opening is what a session knows of the run that was under way when it was opened.
 type opening struct {
-	run    string
-	events int
+	run  string
+	last int // event
 }
 
 func (s *session) notice(live *wire.Holder) {
 	if live == nil || !validRun(live.Run) {
 		return
 	}
-	if events, err := readEvents(s.Dir, live.Run); err == nil {
-		s.opening = opening{live.Run, len(events)}
+	if events, err := readEvents(s.Dir, live.Run); err == nil && len(events) > 0 {
+		s.opening = opening{live.Run, events[len(events)-1].N}
 	}
 }
 
@@ -365,17 +365,18 @@ func (s *session) mayConfirm(c wire.Confirm) error {
 	if !validRun(c.Run) {
 		return fmt.Errorf("bad run id %q", c.Run)
 	}
-	if s.opening.run != c.Run || s.opening.events < c.N {
+	if s.opening.run != c.Run || s.opening.last < c.N {
 		return errors.New("this session was opened before the change, so it proves nothing")
 	}
 	st, err := readState(s.Dir, c.Run)
 	if err != nil {
 		return err
 	}
-	if c.N < 1 || c.N > len(st.events) || st.events[c.N-1].Type != wire.Confirming {
+	i := slices.IndexFunc(st.events, func(e wire.Event) bool { return e.N == c.N && e.Type == wire.Confirming })
+	if i < 0 {
 		return fmt.Errorf("event %d announces no change", c.N)
 	}
-	return st.Login.otherThan(s.login, st.events[c.N-1].Connect)
+	return st.Login.otherThan(s.login, st.events[i].Connect)
 }
 
 // otherThan is nil unless a login is seen to have come in the old way although connect says that it should not. Addresses and

@@ -192,6 +192,7 @@ func (unit) remove(o Options, run string) {
 	if os.Remove(filepath.Join(unitDir, unitName(run))) == nil {
 		forget(unitName(run))
 	}
+	endWatchman(o, run)
 }
 
 // forget has systemd drop a unit whose file is gone, where it has read it: at boot, or when something reloaded it.

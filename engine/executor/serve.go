@@ -43,6 +43,8 @@ type Options struct {
 	Detached bool
 	// Now is the clock; nil is the machine's.
 	Now func() time.Time
+
+	login *login // who has begun the session, or the run; nil: not over ssh
 }
 
 func (o Options) complete() Options {
@@ -68,7 +70,6 @@ type session struct {
 	cancelled *wire.Message // what the controller asked for, should there be no runner yet
 	gone      bool          // nobody listens any more
 
-	login   *login  // nil: not over ssh
 	opening opening // what there was when it began
 }
 
@@ -79,7 +80,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	h := host.New(o.Root)
 	hello := wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Root: h.Root(), Facts: facts.Gather(h), Boot: bootID()}
 	hello.Holder, hello.Stopped = holder(o.Dir)
-	s.login = whoLogsIn()
+	s.Options.login = whoLogsIn()
 	s.notice(hello.Holder)
 	if err := s.conn.Send(wire.Message{Hello: &hello}); err != nil {
 		return err

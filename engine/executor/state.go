@@ -93,8 +93,8 @@ func (it *item) observesSecret() bool {
 func about(run, what string) string { return "fitout run " + run + ": " + what }
 
 // declare makes the records that a run's journal begins with.
-func declare(doc *wire.Document, o Options, executor string, secrets map[string][]byte, by *login) ([]journal.Record, error) {
-	d := declared{Document: *doc, Executor: executor, Root: o.Root, Boot: bootID(), Login: by}
+func declare(doc *wire.Document, o Options, executor string, secrets map[string][]byte) ([]journal.Record, error) {
+	d := declared{Document: *doc, Executor: executor, Root: o.Root, Boot: bootID(), Login: o.login}
 	d.Document.Key, d.Document.Secrets = nil, nil
 	d.Document.Resources = append([]wire.Resource(nil), doc.Resources...)
 	h := host.New(o.Root, host.WithSecrets(doc.Secrets))

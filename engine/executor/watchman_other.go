@@ -12,5 +12,3 @@ func startWatchman(o Options, run string, every time.Duration) (end func(), err 
 	}
 	return startSleeper([]string{exe, "-dir", o.Dir, "-root", o.Root, "-run", run}, every)
 }
-
-func endWatchman(Options, string) {}
