@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -411,10 +412,20 @@ devices: {lt-1: {address: %s, user: tech, variables: {frominventory: "${secrets.
 		t.Fatal(err)
 	}
 	device("unattended")
-	lab.Must(t, m.Reboot(t.Context()))
-	waits() // nobody is there
-	quick()
-	free()
+	boot, err := m.BootID(t.Context())
+	lab.Must(t, err)
+	root := inside(t, m)
+	_, _ = m.Exec(t.Context(), "systemctl reboot")
+	until(t, "the machine to go down", func() bool {
+		c, err := net.Dial("tcp", m.Addr+":22")
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	_ = os.WriteFile(root+"run/go", nil, 0o600) // the command at work may end, and what is left is for the next boot
+	lab.Must(t, m.WaitReboot(t.Context(), boot))
+	free() // nobody is there
 	until(t, "the key to go", func() bool { return m.Run(t, "ls /var/lib/fitout/runs/*/key 2>/dev/null || :") == "" })
 	h.add("key", string(key))
 	run(3, "attach", "-v")
