@@ -56,7 +56,7 @@ func TestADocumentComesBackFromItsRecords(t *testing.T) {
 			resource("probe", "login", "", func(r *wire.Resource) { r.Connect = map[string]any{"user": "admin", "password": "pw1"} }),
 		}}
 	hash := strings.Repeat("ab", 32)
-	records, err := declare(&run, Options{Root: "/", Dir: "/x"}, "/x/executor", map[string][]byte{hash: []byte("inhalt")}, nil)
+	records, err := declare(&run, Options{Root: "/", Dir: "/x"}, "/x/executor", map[string][]byte{hash: []byte("inhalt")})
 	if err != nil {
 		t.Fatal(err)
 	}
