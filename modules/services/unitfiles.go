@@ -317,8 +317,13 @@ func (u unitFile) linksIn(h *host.Host, dir string) (found []string, aliased boo
 		if n == u.name || path.Ext(n) != path.Ext(u.name) {
 			continue
 		}
-		if i, err := h.Lstat(dir + "/" + n); err == nil && i.Kind == host.KindLink && path.Base(i.Target) == u.name {
-			if aliased = true; slices.Contains(u.alias, n) {
+		i, err := h.Lstat(dir + "/" + n)
+		if err != nil || i.Kind != host.KindLink {
+			continue
+		}
+		ours := slices.Contains(u.alias, n)
+		if to := path.Base(i.Target); to == u.name || ours && to == template(u.name) {
+			if aliased = true; ours {
 				found = append(found, dir+"/"+n)
 			}
 		}
