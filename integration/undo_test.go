@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -58,6 +59,7 @@ func TestUndo(t *testing.T) {
 	w.fitout("trust", "--yes").exits(0)
 
 	before := snapshot(t, m)
+	password := m.Run(t, "getent shadow bob | cut -d: -f2")
 	sleeper := m.Run(t, "systemctl show -p MainPID sleeper")
 	if got := w.fitout("plan", "--json").exits(2).noUndo("lt-1"); len(got) != 1 || got["commands/day"] == "" {
 		t.Errorf("the plan says of these that they can't be undone: %v", got)
@@ -96,10 +98,25 @@ func TestUndo(t *testing.T) {
 		t.Errorf("the undo of the undo leaves (-after the run +after both):\n%s\n%s", d, r)
 	}
 	w.fitout("plan").exits(0)
-	for _, secret := range []string{"canary-", "old secret"} {
-		if got := m.Run(t, "grep -rIl '"+secret+"' /var/lib/fitout || :"); got != "" {
+	for _, secret := range []string{"canary", password} {
+		if got := m.Run(t, "grep -rIlF '"+secret+"' /var/lib/fitout || :"); got != "" {
 			t.Errorf("%s is in %s", secret, got)
 		}
+		filepath.WalkDir(w.home, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() && strings.Contains(string(mustRead(t, path)), secret) {
+				t.Errorf("%s is in %s", secret, path)
+			}
+			return err
+		})
+	}
+
+	// What would be gone for good is said before, and why.
+	w.write("risky.yaml", `profile: risky
+users: [{name: carol, state: absent, removeHome: true}, {name: bob, fullName: Bobby}]
+`)
+	got := w.fitout("plan", "--json", "-p", "risky.yaml").exits(2).noUndo("lt-1")
+	if len(got) != 1 || !strings.Contains(got["users/carol"], "/home/carol") {
+		t.Errorf("the plan says of these that they can't be undone: %v", got)
 	}
 }
 
@@ -176,8 +193,11 @@ files:
 		c.wait()
 		run := runIDs(t, w)[0]
 		m.Run(t, `systemctl kill -s KILL 'fitout-*' 2>/dev/null || :; touch /run/go; flock /var/lib/fitout/lock true`)
-		w.fitout("undo", run, "--yes").exits(0)
+		w.fitout("undo", run, "--yes").exits(0).says("not undone: commands/wait")
 		holds(t, m, was)
+		if got := m.Run(t, "ls /srv"); strings.Contains(got, "waited") {
+			t.Error("the run was not killed, which proves nothing")
+		}
 	})
 	t.Run("the controller is killed while it undoes", func(t *testing.T) {
 		w := w.in(t)
