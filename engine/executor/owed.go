@@ -24,10 +24,12 @@ type owed struct {
 	damaged string
 }
 
+func owedFile(dir string) string { return filepath.Join(dir, "owed.json") }
+
 func loadOwed(dir string) *owed { return loadOwedFrom(disk.OS, dir) }
 
 func loadOwedFrom(fsys disk.FS, dir string) *owed {
-	o := &owed{fs: fsys, file: filepath.Join(dir, "owed.json")}
+	o := &owed{fs: fsys, file: owedFile(dir)}
 	b, err := disk.ReadFile(fsys, o.file)
 	if err == nil {
 		if err = json.Unmarshal(b, &o.m); err == nil && o.m == nil {

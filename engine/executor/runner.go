@@ -140,17 +140,16 @@ func (r *runner) tidy() {
 	pruneExecutors(r.Dir)
 }
 
-// removeTraces removes from the run's folder what it has beside its journal while it is under way.
+// traces are what a run's folder has beside its journal while it is under way, and what a crash has left half written.
+var traces = []string{"key", "socket", "*.new", "kept/*.new"}
+
 func removeTraces(o Options, id string) {
-	dir := runDir(o.Dir, id)
-	for _, pattern := range []string{"*.new", "kept/*.new"} { // what a crash has left half written, a key maybe
-		left, _ := filepath.Glob(filepath.Join(dir, pattern))
+	for _, pattern := range traces {
+		left, _ := filepath.Glob(filepath.Join(runDir(o.Dir, id), pattern))
 		for _, name := range left {
 			disk.OS.Remove(name)
 		}
 	}
-	disk.OS.Remove(keyFile(o.Dir, id))
-	disk.OS.Remove(filepath.Join(dir, "socket"))
 }
 
 // pruneRuns keeps the newest journals, whatever a clock says; beyond them only those of the last weeks.

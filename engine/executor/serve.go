@@ -87,6 +87,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	}
 	if hello.Holder == nil {
 		bootUnit.sweep(o)
+		sweepLeftovers(o)
 	}
 	alive := time.NewTicker(o.Alive)
 	defer alive.Stop()

@@ -38,7 +38,7 @@ func (p *Package) Broken() bool {
 // Wrecked says whether the package's own files may be missing or mixed: unpacking or removing it was not finished. Nothing
 // but unpacking it anew mends that.
 func (p *Package) Wrecked() bool {
-	return p.Present() && (p.Status == "half-installed" || strings.HasPrefix(p.Flag, "reinst") || p.Flag == "hold-reinstreq")
+	return p.Present() && (p.Status == "half-installed" || strings.HasSuffix(p.Flag, "reinstreq"))
 }
 
 // Held says whether the package keeps its version until someone lets it go.
