@@ -16,6 +16,7 @@ import (
 	"github.com/fitout-dev/fitout/integration/lab"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 		json.NewEncoder(os.Stdout).Encode(Gather(host.New("/")))
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func tree(t *testing.T, files map[string]string) string {

@@ -14,10 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/fitout-dev/fitout/engine/executor/bundle"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules/host"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // maxCompressed is how large an executor may be on its way to a device.
 const maxCompressed = 4 << 20

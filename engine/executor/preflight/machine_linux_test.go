@@ -14,6 +14,7 @@ import (
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/integration/lab"
 	"github.com/fitout-dev/fitout/modules/host"
+	"go.uber.org/goleak"
 )
 
 const (
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(inhibitVariable) != "":
 		exit(inhibitUntil(os.Getenv(inhibitVariable)))
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func exit(err error) {
