@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/fitout-dev/fitout/engine/run"
@@ -28,8 +29,20 @@ var update = flag.Bool("update", false, "write what is printed into the scripts"
 // roots is where the folders are that play devices; set for the command in tests, so that no script touches this machine.
 const roots = "TEST_ROOTS"
 
+// leakless fails where goroutines are left when all tests have ended.
+type leakless struct{ *testing.M }
+
+func (m leakless) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fitout": func() {
+	testscript.Main(leakless{m}, map[string]func(){"fitout": func() {
 		dir := os.Getenv(roots)
 		if dir == "" {
 			fmt.Fprintln(os.Stderr, roots+" is not set")
