@@ -3,6 +3,7 @@ package executor
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/disk"
 )
@@ -10,6 +11,10 @@ import (
 // sweepLeftovers removes what a crash has left half written, or of a run that has ended, while no run is under way or to be
 // gone on with.
 func sweepLeftovers(o Options) {
+	removeAbandoned(filepath.Join(o.Dir, "bin", ".new-*"))
+	if o.Root == "/" {
+		removeAbandoned("/tmp/fitout-*.gz")
+	}
 	f, err := os.OpenFile(lockFile(o.Dir), os.O_RDWR, 0)
 	if err != nil {
 		return
@@ -30,6 +35,20 @@ func sweepLeftovers(o Options) {
 				removeTraces(o, e.Name())
 			}
 			break
+		}
+	}
+}
+
+// uploadLasts is far longer than an executor is on its way. What is older was left by a controller that died.
+const uploadLasts = time.Hour
+
+// removeAbandoned removes executors that were not sent to their end.
+func removeAbandoned(pattern string) {
+	left, _ := filepath.Glob(pattern)
+	for _, name := range left {
+		fi, err := os.Lstat(name)
+		if err == nil && (fi.Mode().IsRegular() || fi.IsDir()) && time.Since(fi.ModTime()) > uploadLasts {
+			disk.OS.RemoveAll(name)
 		}
 	}
 }

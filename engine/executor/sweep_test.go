@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/google/go-cmp/cmp"
@@ -64,5 +65,26 @@ func TestLeftoversAreSwept(t *testing.T) {
 	}
 	if len(d.events(t, "ended")) == 0 {
 		t.Error("the run's journal is gone")
+	}
+}
+
+func TestAbandonedUploadsAreRemoved(t *testing.T) {
+	d := newDevice(t)
+	old, fresh := filepath.Join(d.dir, "bin", ".new-1"), filepath.Join(d.dir, "bin", ".new-2")
+	for _, dir := range []string{old, fresh} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := time.Now().Add(-2 * uploadLasts)
+	if err := os.Chtimes(old, before, before); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, d).observe(nil)
+	if _, err := os.Lstat(old); err == nil {
+		t.Error("what a controller left that died is still there")
+	}
+	if _, err := os.Lstat(fresh); err != nil {
+		t.Error("what is being sent now is gone")
 	}
 }

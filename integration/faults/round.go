@@ -159,6 +159,10 @@ func (r *round) attempt(ctx context.Context, s *station) error {
 			return err
 		}
 	}
+	// Of an executor that was half sent nobody knows, for an hour, whether it is still on its way.
+	if _, err := s.m.Exec(ctx, "touch -c -d '2 hours ago' /tmp/fitout-*.gz /var/lib/fitout/bin/.new-* 2>/dev/null || :"); err != nil {
+		return err
+	}
 	// Two runs are enough: the first may tell what it couldn't do.
 	for tries := 0; tries < 2 && !e.recovered; tries++ {
 		last, err := r.under(ctx, s, nil, apply)
