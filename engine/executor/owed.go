@@ -110,11 +110,21 @@ func (o *owed) write() error {
 		if err := o.fs.Remove(o.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return o.fs.SyncDir(filepath.Dir(o.file))
+		err := o.fs.SyncDir(filepath.Dir(o.file))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
 	}
 	b, err := json.Marshal(o.m)
 	if err != nil {
 		return err
 	}
-	return disk.Replace(o.fs, o.file, b, 0o600)
+	err = disk.Replace(o.fs, o.file, b, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed the executor's folder: only this process knows what is owed
+		if err = disk.MakeDir(o.fs, filepath.Dir(o.file), 0o700); err == nil {
+			err = disk.Replace(o.fs, o.file, b, 0o600)
+		}
+	}
+	return err
 }

@@ -146,3 +146,25 @@ func TestOwedRetried(t *testing.T) {
 		t.Errorf("owed: %q", got)
 	}
 }
+
+// Only the run that is under way knows what is owed when somebody removes the executor's folder.
+func TestOwedWithoutFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "fitout")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := loadOwed(dir)
+	if err := o.add(notifier("a", "services/ssh", "services/cron")); err != nil {
+		t.Fatal(err)
+	}
+	os.RemoveAll(dir)
+	o.delivered("services/cron")
+	if got := loadOwed(dir).reasons(); len(got) != 1 || got["services/ssh"] != "a changed" {
+		t.Errorf("owed %v", got)
+	}
+	os.RemoveAll(dir)
+	o.delivered("services/ssh")
+	if err := o.add(notifier("b")); err != nil {
+		t.Errorf("a change that notifies nobody: %v", err)
+	}
+}
