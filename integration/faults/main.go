@@ -25,6 +25,9 @@
 // written is lost, and of what it had written since its last flush each sector is there or isn't, as chance has it. Not
 // simulated: drives that lie about a flush, and sectors that are half written.
 //
+// go test is a storm of a minute. Power cuts take minutes, since the virtual machine is emulated: one is part of the tests
+// where FITOUT_POWERCUTS is set.
+//
 // The storm is a black box: it uses the command, its files and what it prints. It ends with a table, and with exit status 1
 // where a promise was broken; each such round is told with the command that repeats it, and with a folder that has all that
 // is known of it. The choices of a round follow from the seed; the instants are as exact as a busy machine allows.
