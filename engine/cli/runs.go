@@ -73,7 +73,7 @@ func runRuns(a *app, n int) error {
 	for _, r := range runs {
 		took := "not ended"
 		if !r.Finished.IsZero() {
-			took = r.Finished.Sub(r.Started).Round(100 * time.Millisecond).String()
+			took = max(r.Finished.Sub(r.Started), 0).Round(100 * time.Millisecond).String()
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", r.ID, r.Started.Local().Format("2006-01-02 15:04"), took, r.Who, len(r.Devices), statuses(r.Devices))
 	}

@@ -190,14 +190,15 @@ func (c *crashing) session(t *testing.T) (_ *client, touched func() []string) {
 		runners.Wait()
 		hostOptions = nil
 	})
-	client := connectWith(t, c.device, func(_ context.Context, run string) error {
-		runners.Go(func() {
-			o := Options{Root: c.device.root, Dir: c.device.dir}
-			if err := Carry(context.Background(), o, run, false, nil); err != nil {
-				t.Errorf("carry out %s: %v", run, err)
-			}
-		})
-		return nil
+	client := connectWith(t, c.device, func(o *Options) {
+		o.Detach = func(_ context.Context, run string) error {
+			runners.Go(func() {
+				if err := Carry(context.Background(), Options{Root: o.Root, Dir: o.Dir}, run, false, nil); err != nil {
+					t.Errorf("carry out %s: %v", run, err)
+				}
+			})
+			return nil
+		}
 	})
 	return client, func() []string {
 		mu.Lock()

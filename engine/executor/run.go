@@ -177,7 +177,7 @@ func (r *run) execute(ctx context.Context) outcome {
 		r.log.add(wire.Event{Type: wire.Waiting, Reason: forController, Text: fmt.Sprintf("for the controller, which holds the key to the secrets of %s", some(r.locked))})
 		return held
 	}
-	r.log.add(wire.Event{Type: wire.Finished, Counts: &r.counts, Seconds: r.now().Sub(start).Seconds(), Reboot: r.reported()})
+	r.log.add(wire.Event{Type: wire.Finished, Counts: &r.counts, Seconds: max(r.now().Sub(start).Seconds(), 0), Reboot: r.reported()})
 	return finished
 }
 

@@ -77,17 +77,18 @@ type client struct {
 
 func connect(t *testing.T, d device) *client {
 	t.Helper()
-	return connectWith(t, d, nil)
+	return connectWith(t, d, func(*Options) {})
 }
 
-// connectWith is for runs that are carried out elsewhere.
-func connectWith(t *testing.T, d device, detach func(context.Context, string) error) *client {
+func connectWith(t *testing.T, d device, change func(*Options)) *client {
 	t.Helper()
+	o := Options{Root: d.root, Dir: d.dir, Alive: time.Hour}
+	change(&o)
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	c := &client{t: t, device: d, conn: wire.NewConn(outR, inW), in: inW, served: make(chan error, 1), messages: make(chan wire.Message, 4096)}
 	go func() {
-		err := Serve(context.Background(), inR, outW, Options{Root: d.root, Dir: d.dir, Alive: time.Hour, Detach: detach})
+		err := Serve(context.Background(), inR, outW, o)
 		inR.CloseWithError(io.ErrClosedPipe)
 		outW.Close()
 		c.served <- err

@@ -40,8 +40,8 @@ type session struct {
 	process transport.Process
 	conn    *wire.Conn
 	in      chan wire.Message
-	broken  error // why in was closed
-	heard   atomic.Int64
+	broken  error        // why in was closed
+	heard   atomic.Int64 // when, since epoch
 	closed  atomic.Bool
 }
 
@@ -169,7 +169,7 @@ func start(ctx context.Context, t transport.Transport, target Target, e *bundle.
 		return nil, &transport.Error{Kind: transport.Protocol, Err: fmt.Errorf("the executor speaks version %d, not %d", m.Hello.Version, wire.Version)}
 	}
 	s.Hello = *m.Hello
-	s.heard.Store(time.Now().UnixNano())
+	s.heard.Store(int64(time.Since(epoch)))
 	go s.read()
 	return s, nil
 }
@@ -309,7 +309,7 @@ func (s *session) read() {
 			s.broken = err
 			return
 		}
-		s.heard.Store(time.Now().UnixNano())
+		s.heard.Store(int64(time.Since(epoch)))
 		if !m.Alive {
 			s.in <- m
 		}
@@ -317,7 +317,11 @@ func (s *session) read() {
 }
 
 // silence is how long nothing was heard.
-func (s *session) silence() time.Duration { return time.Since(time.Unix(0, s.heard.Load())) }
+func (s *session) silence() time.Duration { return time.Since(epoch) - time.Duration(s.heard.Load()) }
+
+// epoch is what silence is counted from, by the monotonic clock: this machine's own may be set meanwhile, and nobody is lost for
+// that. All other waiting is between two time.Now of one process, which Go measures so too.
+var epoch = time.Now()
 
 // next returns the next message that isn't a sign of life.
 func (s *session) next(ctx context.Context) (wire.Message, error) {

@@ -255,7 +255,7 @@ func (s *Store) AddEvents(run, device string, events []wire.Event) error {
 
 // Runs lists the last n runs, the newest first.
 func (s *Store) Runs(n int) ([]Run, error) {
-	rows, err := s.db.Query("SELECT id, command, who, origin, started, finished, source FROM runs ORDER BY started DESC LIMIT ?", n)
+	rows, err := s.db.Query("SELECT id, command, who, origin, started, finished, source FROM runs ORDER BY rowid DESC LIMIT ?", n)
 	if err != nil {
 		return nil, err
 	}
@@ -298,9 +298,9 @@ func scan(scan func(...any) error) (r Run, err error) {
 
 // Find returns the run with this ID, or the only one whose ID begins or ends so. "" and "last" are the newest.
 func (s *Store) Find(id string) (Run, error) {
-	query, args := "SELECT id, command, who, origin, started, finished, source FROM runs WHERE id LIKE ? ESCAPE '!' OR id LIKE ? ESCAPE '!' ORDER BY started DESC LIMIT 2", []any{like(id) + "%", "%" + like(id)}
+	query, args := "SELECT id, command, who, origin, started, finished, source FROM runs WHERE id LIKE ? ESCAPE '!' OR id LIKE ? ESCAPE '!' ORDER BY rowid DESC LIMIT 2", []any{like(id) + "%", "%" + like(id)}
 	if id == "" || id == "last" {
-		query, args = "SELECT id, command, who, origin, started, finished, source FROM runs ORDER BY started DESC LIMIT 1", nil
+		query, args = "SELECT id, command, who, origin, started, finished, source FROM runs ORDER BY rowid DESC LIMIT 1", nil
 	}
 	rows, err := s.db.Query(query, args...)
 	if err != nil {

@@ -61,6 +61,24 @@ func TestARunComesBackAsItWas(t *testing.T) {
 	}
 }
 
+// The last run is the one that was begun last, also when the clock was set back before it.
+func TestTheLastRunByAClockThatIsSetBack(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "runs.db"))
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	for i, id := range []string{"20261122-100000-aaaaaa", "20200101-000000-bbbbbb", "20210101-000000-cccccc"} {
+		if err := s.Begin(Run{ID: id, Started: at.AddDate(-i*(3-i), 0, 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := s.Find("last"); err != nil || r.ID != "20210101-000000-cccccc" {
+		t.Errorf("the last: %+v, %v", r, err)
+	}
+	all, err := s.Runs(2)
+	if err != nil || len(all) != 2 || all[0].ID != "20210101-000000-cccccc" || all[1].ID != "20200101-000000-bbbbbb" {
+		t.Errorf("the newest: %+v, %v", all, err)
+	}
+}
+
 // TestSeveralProcesses writes from other processes at once: none may fail or lose what it wrote.
 func TestSeveralProcesses(t *testing.T) {
 	const processes, each = 4, 20
