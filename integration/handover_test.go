@@ -80,6 +80,12 @@ func TestHandOver(t *testing.T) {
 		w.fitout("plan").exits(3).says("the connection is refused")
 		w.write("inventory.yaml", strings.Replace(string(mustRead(t, w.dir+"/inventory.yaml")), "user: root", "user: root, connect: {port: 2222}", 1))
 		w.fitout("plan").exits(0) // its host key is known there, too
+		// The way back is a hand-over, too.
+		w.fitout("undo", "last", "--yes").exits(0).says("port: 22 ")
+		if !w.reachable(m, 22) || w.reachable(m, 2222) {
+			t.Error("sshd is not where it was before")
+		}
+		settled(t, m)
 	})
 	t.Run("another port than declared", func(t *testing.T) {
 		w, m := mover(t, l, toPort(2223, 2222))
@@ -204,6 +210,62 @@ services:
 		w.fitout("plan").exits(3).says("THE HOST KEY HAS CHANGED")
 		if b, _ := os.ReadFile(w.home + "/.config/fitout/known_hosts"); string(b) != known {
 			t.Error("known hosts were changed")
+		}
+	})
+}
+
+// TestLockOut declares what would shut out the very login that fitout works by: it is an error in the plan, and isn't applied.
+func TestLockOut(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	t.Run("root, by key", func(t *testing.T) {
+		w, m := mover(t, l, `profile: move
+files:
+  - {path: /etc/motd, content: "welcome\n"}
+  - {path: /etc/ssh/sshd_config.d/10.conf, content: "PermitRootLogin no\n"}
+lines:
+  - {path: /etc/ssh/sshd_config, line: "Port 2222", id: port}
+directories:
+  - {path: /root/.ssh, state: absent, recursive: true}
+users:
+  - {name: root, sshKeys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC two"], sshKeysExact: true}
+services:
+  - {name: ssh, running: false}
+packages:
+  - {name: openssh-server, state: absent}
+`)
+		before := m.Run(t, "sha256sum /root/.ssh/authorized_keys /etc/ssh/sshd_config; ls /etc/ssh/sshd_config.d; systemctl is-active ssh")
+		r := w.fitout("plan")
+		r.says("which logs in as root", "the key that it logs in with, SHA256:", "would be stopped", "package openssh-server", "no longer listen on port 22", "its keys are in", "hint: if it is meant, say under connect")
+		if n := strings.Count(r.out+r.stderr, "observed: this would lock fitout out"); n != 5 {
+			t.Errorf("%d refused:\n%s", n, r)
+		}
+		w.fitout("apply", "--yes").exits(3).says("PermitRootLogin would be no") // known once the content has come
+		if now := m.Run(t, "sha256sum /root/.ssh/authorized_keys /etc/ssh/sshd_config; ls /etc/ssh/sshd_config.d; systemctl is-active ssh"); now != before {
+			t.Errorf("before:\n%s\nnow:\n%s", before, now)
+		}
+		if got := m.Run(t, "cat /etc/motd"); got != "welcome" {
+			t.Errorf("the rest: %s", got)
+		}
+	})
+	t.Run("a user with sudo, by password", func(t *testing.T) {
+		w, m := mover(t, l, `profile: move
+users:
+  - {name: tech, password: "$6$salt$Wkq1mNuJ8cOPn4y0hBqQO4dZzDyX8sXWQqVZ1oYqf5m8wVJ6oQjO1o7c2V8xYQqg5Jg1Jv3l4XQqV7bqT3u9b1"}
+groups:
+  - {name: sudo, state: absent}
+packages:
+  - {name: sudo, state: absent}
+`)
+		m.Run(t, "useradd -m -G sudo -s /bin/bash tech; echo tech:old-password | chpasswd")
+		w.startWith(strings.NewReader("old-password"), "secret", "set", "old").wait().exits(0)
+		w.write("inventory.yaml", fmt.Sprintf(`secrets: secrets.age
+defaults: {profile: move, connect: {sudo: true, password: "${secrets.old}", sudoPassword: "${secrets.old}"}}
+devices: {lt-1: {address: %s, user: tech}}
+`, m.Addr))
+		r := w.fitout("plan").says("which logs in as tech: its password would be another one", "group sudo lets it become root", "it becomes root by sudo")
+		if n := strings.Count(r.out+r.stderr, "observed: this would lock fitout out"); n != 3 {
+			t.Errorf("%d refused:\n%s", n, r)
 		}
 	})
 }

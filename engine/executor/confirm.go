@@ -396,3 +396,14 @@ func (old *login) otherThan(now *login, connect map[string]any) error {
 	}
 	return nil
 }
+
+// reached is how a device is reached again once a change of that is undone, as far as its own eyes tell: passwords and the
+// controller's files are not its business.
+func (old *login) reached(connect map[string]any) map[string]any {
+	if old == nil {
+		return nil
+	}
+	before := map[string]any{"address": old.Address, "port": old.Port, "user": old.User, "hostKey": "new"}
+	maps.DeleteFunc(before, func(k string, _ any) bool { return connect[k] == nil })
+	return before
+}

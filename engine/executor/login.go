@@ -10,4 +10,6 @@ type login struct {
 	Home     string `json:"home,omitempty"`
 	Server   string `json:"server"`            // sshd or dropbear
 	Servers  []int  `json:"servers,omitempty"` // its processes for this connection
+
+	known *once // how it was let in
 }

@@ -179,6 +179,7 @@ func observe(ctx context.Context, h *host.Host, items []*item) []*found {
 		}
 		out[i] = f
 	}
+	guard(ctx, h, items, out)
 	return out
 }
 

@@ -120,7 +120,7 @@ func (r *runner) carry(wait time.Duration) {
 	if !bootUnit.install(r.Options, r.id) && doc.Settings.Reboot == wire.RebootIfNeeded {
 		r.run.host.Log().Warn("nothing here starts the run again after a restart: it waits for the controller then")
 	}
-	if r.run.execute(r.ctx) != finished {
+	if r.run.execute(withLogin(r.ctx, st.Login)) != finished {
 		r.log.leave()
 		r.lock.leave()
 		return

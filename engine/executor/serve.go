@@ -167,7 +167,7 @@ func (s *session) fail(f wire.Failed) { s.say(wire.Message{Failed: &f}) }
 func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	h := newHost(s.Options, s.store, req.Secrets, func(e wire.Event) { s.say(wire.Message{Event: &e}) })
 	items := decode(req.Resources)
-	results := observeAll(ctx, h, items, loadOwed(s.Dir).reasons())
+	results := observeAll(withLogin(ctx, s.Options.login), h, items, loadOwed(s.Dir).reasons())
 	out := &wire.Observed{Observations: make([]wire.Observation, len(items)), Reboot: facts.RebootPending(h)}
 	missing, texts := map[string]bool{}, 0
 	pending, writes := false, []preflight.Write(nil)

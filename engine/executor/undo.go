@@ -41,7 +41,7 @@ func (s *session) undo(ctx context.Context, u *wire.Undo) {
 	}
 	h := newHost(s.Options, s.store, st.Document.Secrets, func(e wire.Event) { s.say(wire.Message{Event: &e}) })
 	back := wayBack(st, u.Only, blobs{s.store, s.Dir})
-	out := back.onWire(h)
+	out := back.onWire(h, st.Login)
 	out.Secrets, out.Drifted = st.Document.Secrets, back.drifted(ctx, h, st)
 	s.say(wire.Message{Undoing: out})
 }
@@ -122,7 +122,7 @@ func (u *undoing) notify(it *item, undone map[string]*step) {
 func (s *step) gone() bool { return s.typ.StateOf(s.back) == modules.Absent }
 
 // onWire is the way back as the controller gets it.
-func (u *undoing) onWire(h *host.Host) *wire.Undoing {
+func (u *undoing) onWire(h *host.Host, by *login) *wire.Undoing {
 	out := &wire.Undoing{}
 	stuck := func(address string, reason string) {
 		out.Stuck = append(out.Stuck, wire.Stuck{Address: address, Reason: h.Scrub(reason)})
@@ -137,6 +137,9 @@ func (u *undoing) onWire(h *host.Host) *wire.Undoing {
 			continue
 		}
 		r := wire.Resource{Address: s.Address, Type: s.Type, Want: want, Secret: s.Secret, Timeout: s.Timeout, Retries: s.Retries}
+		if !s.only {
+			r.Connect = by.reached(s.Connect)
+		}
 		after := map[string]bool{}
 		for _, source := range s.sources {
 			after[source.Address] = true

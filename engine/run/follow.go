@@ -261,7 +261,7 @@ func (w *worker) wayBack(u *wire.Undoing) (*profile.Compiled, error) {
 			skip = ""
 		}
 		c.Resources = append(c.Resources, profile.Resource{Address: r.Address, Type: r.Type, Position: at, Skip: skip,
-			Want: want, Secret: r.Secret, After: r.After, Notify: r.Notify, Timeout: r.Timeout, Retries: r.Retries})
+			Want: want, Secret: r.Secret, After: r.After, Notify: r.Notify, Timeout: r.Timeout, Retries: r.Retries, Connect: r.Connect})
 	}
 	for _, s := range u.Stuck {
 		typ, _, _ := strings.Cut(s.Address, "/")
