@@ -111,10 +111,6 @@ func (r *run) takeUp(ctx context.Context, all bool) {
 	}
 }
 
-func (r *run) isOnTrial(it *item) bool {
-	return slices.ContainsFunc(r.trials, func(t *trial) bool { return t.it.Address == it.Address })
-}
-
 // confirm has the controller try the new ways of which all that was notified has had its turn, or all of them. It is false when
 // the rest of the run is for another time.
 func (r *run) confirm(ctx context.Context, all bool) bool {

@@ -41,6 +41,7 @@ type run struct {
 	reports    []string          // restarts that are needed and aren't made
 	goingDown  bool              // the machine was told to restart, and is still up
 	dir        string            // the executor's own folder
+	cut        bool              // a resource was left half-way, since the system ends this process
 	detached   bool              // the machine may be restarted under this process
 	settledNow map[string]bool
 
@@ -160,7 +161,7 @@ func (r *run) execute(ctx context.Context) outcome {
 				r.finish(e)
 			}
 		}
-		if !r.confirm(ctx, false) {
+		if r.cut || !r.confirm(ctx, false) {
 			return suspended
 		}
 	}
@@ -261,6 +262,10 @@ func (r *run) batch(ctx context.Context, batch []*item) []wire.Event {
 		}
 	}
 	for i := range events {
+		if events[i].Status == wire.FailedStatus && r.endedWithUs() { // it is tried again when the run goes on
+			events[i] = wire.Event{}
+			continue
+		}
 		if events[i].Status != "" && events[i].Status != wire.NotTried {
 			events[i].Seconds = time.Since(start).Seconds()
 		}
@@ -268,6 +273,21 @@ func (r *run) batch(ctx context.Context, batch []*item) []wire.Event {
 		r.hold(batch[i], &events[i])
 	}
 	return events
+}
+
+// endedWithUs says whether the system is ending this process: at a shutdown it ends the programs that a resource runs just
+// before or after that.
+func (r *run) endedWithUs() bool {
+	if !r.detached {
+		return false
+	}
+	select {
+	case <-r.suspending:
+		r.cut = true
+		return true
+	case <-time.After(100 * time.Millisecond):
+		return false
+	}
 }
 
 // afterLocked says whether a resource comes after one that waits for its secrets.

@@ -116,11 +116,11 @@ func (b *built) reboot(v *expression.Value, x any) error {
 		b.res.Reboot = x.(string)
 		return nil
 	}
-	switch x.(type) {
+	switch x := x.(type) {
 	case nil, expression.Unknown:
 		return nil
 	case string:
-		return v.Problem(didYouMean(x.(string), []string{wire.RebootNever, wire.RebootIfNeeded}, ""), "must be one of never, ifNeeded, not %q", x)
+		return v.Problem(didYouMean(x, []string{wire.RebootNever, wire.RebootIfNeeded}, ""), "must be one of never, ifNeeded, not %q", x)
 	}
 	return v.Problem("", "must be one of never, ifNeeded")
 }
