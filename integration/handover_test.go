@@ -121,7 +121,7 @@ func TestHandOver(t *testing.T) {
 		w.fitout("apply", "--yes").exits(3).says("which went on without us: failed", "was taken back")
 	})
 	t.Run("the machine crashes", func(t *testing.T) {
-		w, m := mover(t, l, toPort(2223, 2222))
+		w, m := mover(t, l, strings.Replace(toPort(2223, 2222), "run: {", "run: {afterPowerCut: wait, ", 1)) // but not with this
 		c := w.start("apply", "--yes")
 		until(t, "sshd to move", func() bool { return w.reachable(m, 2223) })
 		m.Run(t, "sync")

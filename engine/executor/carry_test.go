@@ -83,11 +83,16 @@ func (r *runners) end(s os.Signal) {
 
 func (r *runners) connect(t *testing.T) *client {
 	t.Helper()
+	return r.connectAs(t, nil)
+}
+
+func (r *runners) connectAs(t *testing.T, by *login) *client {
+	t.Helper()
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	c := &client{t: t, device: r.d, conn: wire.NewConn(outR, inW), in: inW, served: make(chan error, 1), messages: make(chan wire.Message, 4096)}
 	go func() {
-		err := Serve(context.Background(), inR, outW, Options{Root: r.d.root, Dir: r.d.dir, Alive: time.Hour, Detach: r.detach})
+		err := Serve(context.Background(), inR, outW, Options{Root: r.d.root, Dir: r.d.dir, Alive: time.Hour, Detach: r.detach, login: by})
 		inR.CloseWithError(io.ErrClosedPipe)
 		outW.Close()
 		c.served <- err

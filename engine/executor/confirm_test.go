@@ -100,6 +100,46 @@ func TestTakenBack(t *testing.T) {
 	}
 }
 
+// TestNobodyConfirmsByTheOldWay: that the session is a new one isn't enough.
+func TestNobodyConfirmsByTheOldWay(t *testing.T) {
+	r := newRunners(t)
+	r.d.write(t, "probe/way", `{"name":"way","value":"old"}`)
+	c := r.connectAs(t, &login{User: "root", Address: "10.0.0.5", Port: 22})
+	run := moving(time.Minute)
+	c.send(wire.Message{Run: &run})
+	n := event(t, c.until(wire.Confirming, "probe/way"), wire.Confirming, "probe/way").N
+	fresh := r.connectAs(t, &login{User: "root", Address: "10.0.0.5", Port: 22})
+	fresh.confirms(n)
+	if f := fresh.failure(); !strings.Contains(f.Error, "came in at port 22, as before") {
+		t.Errorf("%+v", f)
+	}
+	r.connectAs(t, &login{User: "root", Address: "10.0.0.5", Port: 2222}).confirms(n)
+	if got := resolved(c.until(wire.Finished, "")); got != "probe/way changed, probe/last changed" {
+		t.Errorf("resolved %s", got)
+	}
+}
+
+// TestARunnerDiesOverTakingBack: what it had taken back isn't done once more.
+func TestARunnerDiesOverTakingBack(t *testing.T) {
+	r := newRunners(t)
+	c, early, _ := r.ask(t, time.Minute)
+	early.hangUp()
+	c.hangUp()
+	r.end(syscall.SIGKILL)
+	r.d.write(t, "probe/way", `{"name":"way","value":"old"}`)
+	next := r.connect(t)
+	next.send(wire.Message{Attach: &wire.Attach{Run: "r1", From: 1, Resume: true}})
+	next.until(wire.Log, "") // that it was interrupted
+	next.until(wire.Confirming, "probe/way")
+	if got := r.d.read("probe/way"); !strings.Contains(got, "old") {
+		t.Errorf("it is %s", got)
+	}
+	next.send(wire.Message{Cancel: &wire.Cancel{}})
+	if got := resolved(next.until(wire.Finished, "")); got != "probe/way failed, probe/last cancelled" {
+		t.Errorf("resolved %s", got)
+	}
+}
+
 // TestARunnerDiesBeforeItIsConfirmed: the next one asks again, and what was asked before counts for nothing.
 func TestARunnerDiesBeforeItIsConfirmed(t *testing.T) {
 	for _, then := range []string{"confirmed", "not confirmed"} {

@@ -80,7 +80,9 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	h := host.New(o.Root)
 	hello := wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Root: h.Root(), Facts: facts.Gather(h), Boot: bootID()}
 	hello.Holder, hello.Stopped = holder(o.Dir)
-	s.Options.login = whoLogsIn()
+	if s.Options.login == nil {
+		s.Options.login = whoLogsIn()
+	}
 	s.notice(hello.Holder)
 	if err := s.conn.Send(wire.Message{Hello: &hello}); err != nil {
 		return err
