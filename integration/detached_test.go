@@ -66,6 +66,12 @@ func (s *site) begin(args ...string) *running {
 
 func (s *site) goOn() { s.m.Run(s.t, "touch /srv/go") }
 
+// isFollowed waits until a session is there beside the process that carries the run out.
+func (s *site) isFollowed() {
+	s.t.Helper()
+	until(s.t, "a session", func() bool { return s.m.Run(s.t, "pgrep -fc 'bin/[0-9a-f]*/executor' || :") == "2" })
+}
+
 // ends waits until no run is under way, without asking fitout.
 func (s *site) ends(dir string) {
 	s.t.Helper()
@@ -170,7 +176,7 @@ func controllerGoes(t *testing.T, s *site) {
 		}
 		s.fitout("runs").exits(0).says("not ended")
 		a := s.start("attach")
-		until(t, "what happened before", func() bool { return strings.Contains(a.stderr.String(), "files//srv/first") })
+		s.isFollowed()
 		s.goOn()
 		a.wait().exits(0).says("commands/wait", "commands/last", "changed", "3 changed")
 		s.record(run).is(t, "changed", all...)
@@ -201,7 +207,7 @@ func controllerGoes(t *testing.T, s *site) {
 		c.Process.Kill()
 		c.wait()
 		a := s.start("apply", "--yes")
-		until(t, "the earlier run to be followed", func() bool { return strings.Contains(a.stderr.String(), "files//srv/first") })
+		s.isFollowed()
 		s.goOn()
 		a.wait().exits(0).says("Nothing to do", "run "+run, "commands/last")
 		s.record(run).is(t, "changed", all...)
@@ -241,6 +247,17 @@ func controllerGoes(t *testing.T, s *site) {
 		s.goOn()
 		s.fitout("attach", "last").exits(0).says("3 changed")
 		s.record("last").is(t, "changed", all...)
+		s.leavesNothing()
+	})
+	t.Run("what a command leaves running stays", func(t *testing.T) {
+		s := s.in(t)
+		s.write("daemon.yaml", `profile: daemon
+commands: [{name: daemon, run: [sh, -c, "sleep 600 </dev/null >/dev/null 2>&1 & echo $! >/run/daemon"], creates: /run/daemon}]
+`)
+		s.fitout("apply", "--yes", "-p", "daemon.yaml").exits(0)
+		s.ends("/var/lib/fitout")
+		until(t, "the runner to end", func() bool { return s.m.Run(t, "pgrep -f 'bin/[0-9a-f]*/executor' || :") == "" })
+		s.m.Run(t, "kill $(cat /run/daemon)")
 		s.leavesNothing()
 	})
 	t.Run("another controller", func(t *testing.T) {
@@ -379,7 +396,7 @@ func otherUsers(t *testing.T, m *lab.Machine) {
 		s.goOn()
 		s.ends("/home/guest/.local/share/fitout")
 		s.fitout("attach").exits(0).says("3 changed")
-		if got := m.Run(t, "stat -c %U /srv/first /srv/last; ls /var/lib/fitout 2>/dev/null || :"); got != "guest\nguest" {
+		if got := m.Run(t, "stat -c %U /srv/first /srv/last; ls /var/lib/fitout/runs 2>/dev/null || :"); got != "guest\nguest" {
 			t.Errorf("the run was another user's: %q", got)
 		}
 		s.leavesNothing()

@@ -158,7 +158,7 @@ func (s *session) attach(ctx context.Context, a *wire.Attach, work *sync.WaitGro
 		return
 	case over(events):
 		s.settle(a.Run)
-		s.tell(events, a.From)
+		s.tell(events, min(a.From, events[len(events)-1].N)) // who has heard the end, and forgot that, hears it again
 		return
 	}
 	live, stopped := holder(s.Dir)
@@ -282,7 +282,9 @@ func (s *session) follow(log *eventLog, from int) {
 	for n := from; ; {
 		events, over, more := log.from(n)
 		s.tell(events, n)
-		n += len(events)
+		if len(events) > 0 {
+			n = events[len(events)-1].N + 1
+		}
 		if over {
 			return
 		}
@@ -309,7 +311,9 @@ func (s *session) relay(ctx context.Context, a wire.Attach, fresh bool) {
 			return
 		}
 		s.tell(events, a.From)
-		a.From = max(a.From, len(events)+1)
+		if n := len(events); n > 0 {
+			a.From = max(a.From, events[n-1].N+1)
+		}
 		if over(events) || goingDown(events) || stopping(s.Options) {
 			return // whoever comes back when the machine is up again follows on
 		}

@@ -118,6 +118,7 @@ func (r *runner) listen() (done func(), err error) {
 			followers.Go(func() { r.serve(c) })
 		}
 	}()
+	r.shut = func() { l.Close() }
 	return func() {
 		l.Close()
 		late := time.AfterFunc(5*time.Second, func() { os.Exit(0) }) // a follower that reads nothing keeps nobody
@@ -201,7 +202,7 @@ func dialRunner(ctx context.Context, dir, run string, from int, patient bool) (n
 		}
 		if st, err := readState(dir, run); err == nil && over(st.events) { // it was quicker than we
 			return nil, errors.New("the run has ended")
-		} else if err == nil && len(st.events) >= from && wait == longestWait {
+		} else if err == nil && wait == longestWait && len(st.events) > 0 && st.events[len(st.events)-1].N >= from {
 			if _, dead := holder(dir); dead {
 				return nil, errors.New("the runner has died")
 			}

@@ -164,6 +164,17 @@ func TestARunNeedsNoSession(t *testing.T) {
 	}
 }
 
+// A controller may be killed after it has recorded a run's end, and before it has drawn its conclusions.
+func TestTheEndIsToldAgain(t *testing.T) {
+	d := newDevice(t)
+	events := connect(t, d).run(doc("r1", resource("probe", "x", "")))
+	c := connect(t, d)
+	c.send(wire.Message{Attach: &wire.Attach{Run: "r1", From: len(events) + 1, Close: true}})
+	if e := c.until(wire.Finished, "")[0]; e.N != len(events) {
+		t.Errorf("told: %+v", e)
+	}
+}
+
 func TestADeadRunnerIsStartedAgain(t *testing.T) {
 	r := newRunners(t)
 	c := r.begin(t, "r1")

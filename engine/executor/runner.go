@@ -28,6 +28,7 @@ type runner struct {
 	run   *run
 	stop  context.CancelCauseFunc // ends it at once
 	ctx   context.Context
+	shut  func() // lets no more sessions join; nil where none can
 
 	mu       sync.Mutex
 	unlocked chan struct{} // closed once the key is here, or isn't needed
@@ -121,6 +122,9 @@ func (r *runner) carry(wait time.Duration) {
 		r.run.host.Log().Warn("nothing here starts the run again after a restart: it waits for the controller then")
 	}
 	if r.run.execute(withLogin(r.ctx, st.Login)) != finished {
+		if r.shut != nil { // who comes now is for the next process
+			r.shut()
+		}
 		r.log.leave()
 		r.lock.leave()
 		return

@@ -129,7 +129,7 @@ func (w *worker) follow(ctx context.Context, id string, report func(*wire.Event)
 			continue
 		}
 		e := m.Event
-		if e.N <= w.last.N {
+		if e.N <= w.last.N && e.Type != wire.Finished {
 			continue
 		}
 		w.last = *e

@@ -489,6 +489,9 @@ func (w *worker) finished(e *wire.Event) {
 	switch c := w.res.Counts; {
 	case len(w.res.Failures) > 0:
 		w.res.Status, w.res.Err = Failed, w.failures()
+	case c.Failed > 0: // we were told before, in another life
+		w.res.Status = Failed
+		w.res.Err = hint.New(fmt.Errorf("%d failed", c.Failed), "`fitout runs show` has their errors")
 	case c.Cancelled > 0:
 		w.res.Status = Cancelled
 	case c.Changed > 0:
