@@ -16,6 +16,7 @@ import (
 // revealers are all files that may turn a secret into plain text. Before you add one: is there no way without?
 var revealers = []string{
 	"engine/cli/fleet.go",                // the passwords of a connection, for its transport
+	"engine/cli/moved.go",                // whether a password that is tried is the one of before
 	"engine/profile/expression/names.go", // what expressions are made of
 	"engine/profile/expression/scope.go", // what checks the values of a resource, and the texts to scrub
 	"engine/run/wants.go",                // the frame encoder

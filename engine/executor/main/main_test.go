@@ -206,6 +206,11 @@ func TestOldExecutorsAreRemoved(t *testing.T) {
 		t.Error("it isn't noted that the executor is in use")
 	}
 	start(wire.Message{Run: &wire.Document{ID: "r1"}})
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) { // the run goes on by itself
+		if _, err := os.Stat(filepath.Join(dir, "bin", "old")); err != nil {
+			break
+		}
+	}
 	for name, want := range map[string]bool{"mine": true, "old": false, "recent": true} {
 		if _, err := os.Stat(filepath.Join(dir, "bin", name)); (err == nil) != want {
 			t.Errorf("%s: there %t, want %t", name, err == nil, want)
