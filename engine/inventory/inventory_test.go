@@ -190,6 +190,9 @@ func TestOneOff(t *testing.T) {
 
 // TestManyDevices: an inventory of 10,000 devices is read in a blink.
 func TestManyDevices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures time, which the race detector stretches")
+	}
 	var text strings.Builder
 	text.WriteString("groups: {lu: {variables: {region: lu}}}\ndefaults: {profile: baseline-linux}\ndevices:\n")
 	for i := range 10000 {

@@ -2,7 +2,7 @@
 //
 // In a test:
 //
-//	l := lab.New(t)                                  // skips where a lab can't run; FITOUT_LAB=required fails instead
+//	l := lab.New(t)                                  // skips where a lab can't run; FITOUT_LAB=required fails instead, FITOUT_LAB=off skips
 //	m := l.Machine(t, lab.Debian)                    // booted, sshd answers; gone when t ends
 //	many := l.Machines(t, 4, lab.Debian)             // booted at once
 //	out := m.Run(t, "stat -c %a /etc/motd")          // a way in that needs nothing of fitout; fails t on a non-zero exit
@@ -82,6 +82,9 @@ var guardScript string
 
 // Available reports why a lab can't run here, or nil.
 func Available() error {
+	if os.Getenv("FITOUT_LAB") == "off" {
+		return errors.New("FITOUT_LAB=off")
+	}
 	if runtime.GOOS != "linux" {
 		return fmt.Errorf("a lab needs Linux, this is %s", runtime.GOOS)
 	}

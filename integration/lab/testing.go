@@ -20,7 +20,7 @@ type TB interface {
 }
 
 // New makes a lab for a test and closes it at the test's end. Where a lab can't run, the test is skipped, or fails if
-// the environment has FITOUT_LAB=required.
+// the environment has FITOUT_LAB=required. With FITOUT_LAB=off it is always skipped.
 func New(t TB) *Lab {
 	t.Helper()
 	if err := Available(); err != nil {

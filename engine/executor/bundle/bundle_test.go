@@ -96,6 +96,9 @@ func entry(t *testing.T, dir, ending string) string {
 }
 
 func TestTheCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds executors again and again")
+	}
 	dir := emptyCache(t)
 	path := os.Getenv("PATH")
 	e := get(t)
