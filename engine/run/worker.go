@@ -154,8 +154,15 @@ func (w *worker) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := open(ctx, t, w.d.Target)
+	// What ends ctx from now on doesn't end the conversation: the device is yet to hear that it shall stop.
+	talking, silence := context.WithCancel(context.WithoutCancel(ctx))
+	bound := context.AfterFunc(ctx, silence)
+	s, err := open(talking, t, w.d.Target)
+	if err == nil && !bound() {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
+		silence()
 		t.Close()
 		return err
 	}
