@@ -36,7 +36,12 @@ reap() {
 		if [ -e "$i" ]; then ip link delete "${i##*/}" 2>/dev/null; fi
 	done
 	for c in $(cgroups); do find "$c" -depth -type d -exec rmdir {} \; 2>/dev/null; done
-	rm -rf --one-file-system "$dir"
+	n=0 # a mount that was busy takes a moment to go
+	until rm -rf --one-file-system "$dir" 2>/dev/null; do
+		n=$((n + 1))
+		[ $n -le 50 ] || { rm -rf --one-file-system "$dir"; return; }
+		sleep 0.1
+	done
 }
 
 case $1 in
