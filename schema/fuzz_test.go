@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/tools/txtar"
@@ -42,23 +42,15 @@ func fuzzSeeds(f *testing.F) {
 	f.Add([]byte("{content: ${vars.x}}\n"))
 }
 
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
-
 // Whatever the bytes, Read returns a plain map that has places, or problems with a place inside the file; what it read is
 // read back as it was from what is written of it.
 func FuzzRead(f *testing.F) {
 	fuzzSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > most {
+		if len(data) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() { checkRead(t, data) })
+		fuzzing.Soon(func() { checkRead(t, data) })
 	})
 }
 
@@ -80,7 +72,7 @@ func checkRead(t *testing.T, data []byte) {
 	nodes := 0
 	var walk func(n *yaml.Node, key bool)
 	walk = func(n *yaml.Node, key bool) {
-		if nodes++; nodes > most+maxAliased {
+		if nodes++; nodes > fuzzing.Most+maxAliased {
 			t.Fatal("more nodes than the file may become")
 		}
 		if !inside(string(data), n.Line, n.Column) {
@@ -165,14 +157,14 @@ func inside(text string, line, col int) bool {
 func FuzzValidate(f *testing.F) {
 	fuzzSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > most {
+		if len(data) > fuzzing.Most {
 			t.Skip()
 		}
 		d, _ := Read("f.yaml", data)
 		if d == nil {
 			return
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			before := Value(d.Root)
 			for _, validate := range []func(*Document) error{ValidateProfile, ValidateInventory} {
 				first, second := validate(d), validate(d)

@@ -13,15 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // Whatever a crash has left in the lock's file: the lock can be taken, tells then who holds it, tells of a run that stopped
 // half-way to whoever asks, and can be put back as it was.
@@ -32,7 +25,7 @@ func FuzzLock(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00"), "r", "\xff<>")
 	f.Add([]byte("null"), "r", strings.Repeat("x", 1000))
 	f.Fuzz(func(t *testing.T, left []byte, run, from string) {
-		if len(left) > most || len(run)+len(from) > 200 {
+		if len(left) > fuzzing.Most || len(run)+len(from) > 200 {
 			t.Skip()
 		}
 		dir := t.TempDir()
@@ -42,7 +35,7 @@ func FuzzLock(f *testing.F) {
 		if run == "" { // no run has that name
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			checkLock(t, dir, left, wire.Holder{Run: run, Who: "root", From: from, Since: time.Unix(1e9, 0).UTC()})
 		})
 	})
@@ -96,7 +89,7 @@ func FuzzOwed(f *testing.F) {
 	f.Add([]byte(`null`), "a", "b")
 	f.Add([]byte(`{"a":{"b":true}`), "a", "b")
 	f.Fuzz(func(t *testing.T, text []byte, to, from string) {
-		if len(text) > most {
+		if len(text) > fuzzing.Most {
 			t.Skip()
 		}
 		dir := t.TempDir()
@@ -106,7 +99,7 @@ func FuzzOwed(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			to, from := strings.ToValidUTF8(to, "?"), strings.ToValidUTF8(from, "?")
 			o := loadOwed(dir)
 			if o.damaged != "" {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,17 +19,10 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/schema"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 const fuzzSecret = "Korrekt&Pferd<1>'Batterie"
 
@@ -56,7 +48,7 @@ func FuzzInventory(f *testing.F) {
 	f.Add("devices: {a: {user: \"${secrets.a}\", address: ssh://x, connect: {hostKey: \"${secrets.a}\"}}, b: {address: \"a@b:1\"}}\nsecrets: \"${env.X}\"\n")
 	f.Add("devices: {a: {variables: {\"${secrets.a}\": x, y: \"${ {(secrets.a): \\\"x\\\"} }\"}}}\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) > most {
+		if len(text) > fuzzing.Most {
 			t.Skip()
 		}
 		dir := t.TempDir()
@@ -65,7 +57,7 @@ func FuzzInventory(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		soon(func() { checkInventory(t, filepath.Join(dir, "inventory.yaml"), text) })
+		fuzzing.Soon(func() { checkInventory(t, filepath.Join(dir, "inventory.yaml"), text) })
 	})
 }
 
@@ -178,7 +170,7 @@ func FuzzOneOff(f *testing.F) {
 		f.Add(address)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
-		if len(address) > most {
+		if len(address) > fuzzing.Most {
 			t.Skip()
 		}
 		d, err := OneOff(address)

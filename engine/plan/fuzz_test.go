@@ -12,16 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/hint"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // Whatever a plan file holds: it is refused in one line that names it, or read, and then it is the same plan when it is
 // saved and read again; counted right; and shown without a character that moves the cursor about.
@@ -44,14 +37,14 @@ func FuzzPlanFile(f *testing.F) {
 	f.Add([]byte(`{"format":2}`))
 	f.Add([]byte(`{"format":1,"devices":[{"resources":[{"op":"nonsense","changes":[{"after":[[[{}]]]}]}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > most {
+		if len(data) > fuzzing.Most {
 			t.Skip()
 		}
 		file := filepath.Join(t.TempDir(), "plan.json")
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		soon(func() { checkPlan(t, file) })
+		fuzzing.Soon(func() { checkPlan(t, file) })
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,18 +18,11 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/fitout-dev/fitout/schema"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // fuzzSecret is every secret that a fuzzed profile mentions.
 const fuzzSecret = "Korrekt&Pferd<1>'Batterie"
@@ -66,7 +58,7 @@ func FuzzProfile(f *testing.F) {
 	f.Add("extends: parent.yaml\ngroups: null\nsysctl:\n  - {name: a.b, value: \"${vars.tag}\"}\nlines:\n  - {path: /etc/hosts, line: \"${vars.company}\", id: x}\n", "extends: profile.yaml\n", "{{ .nope }}")
 	f.Add("packages:\n  - {name: nano, when: device.os == \"windows\"}\n  - {name: nano, after: [users]}\nusers: [{name: a, after: [packages/nano]}]\n", "", "")
 	f.Fuzz(func(t *testing.T, child, parent, template string) {
-		if len(child)+len(parent)+len(template) > most {
+		if len(child)+len(parent)+len(template) > fuzzing.Most {
 			t.Skip()
 		}
 		dir := t.TempDir()
@@ -74,7 +66,7 @@ func FuzzProfile(f *testing.F) {
 		for name, text := range files {
 			writeFile(t, filepath.Join(dir, name), []byte(text))
 		}
-		soon(func() { checkProfile(t, dir, files) })
+		fuzzing.Soon(func() { checkProfile(t, dir, files) })
 	})
 }
 
@@ -88,7 +80,7 @@ func FuzzTemplate(f *testing.F) {
 	}
 	endless := regexp.MustCompile(`range\s[^}]*[0-9a-fA-F_xXoOpP.]{4}|%[-+# 0]*[0-9]{4}|%[^a-z]*\*`) // text/template bounds neither
 	f.Fuzz(func(t *testing.T, template string) {
-		if len(template) > most || endless.MatchString(template) {
+		if len(template) > fuzzing.Most || endless.MatchString(template) {
 			t.Skip()
 		}
 		for _, hidden := range []string{"", ", hidden: \"${secrets.a}!\""} {
@@ -98,7 +90,7 @@ func FuzzTemplate(f *testing.F) {
 			for name, text := range files {
 				writeFile(t, filepath.Join(dir, name), []byte(text))
 			}
-			soon(func() { checkProfile(t, dir, files) })
+			fuzzing.Soon(func() { checkProfile(t, dir, files) })
 		}
 	})
 }

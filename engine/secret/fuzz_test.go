@@ -6,18 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"filippo.io/age"
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/google/go-cmp/cmp"
 )
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // What is written to a file of secrets is read from it as it was, whatever the texts; else it is refused before anything
 // is written.
@@ -35,7 +29,7 @@ func FuzzTexts(f *testing.F) {
 		if len(a)+len(b)+len(c) > 64<<10 {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			texts := map[string]string{"a": a, "b": b, "c_1": c}
 			data, err := encrypt(texts, []age.Recipient{identity.Recipient()})
 			if err != nil && !utf8.ValidString(a+"|"+b+"|"+c) {
@@ -82,7 +76,7 @@ func FuzzRecipients(f *testing.F) {
 		if err := os.WriteFile(file.recipientsPath(), []byte(lines), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			rs, next, err := file.recipients([]string{key})
 			if err != nil {
 				return

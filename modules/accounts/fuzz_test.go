@@ -4,19 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/google/go-cmp/cmp"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // An edited database has the entry that was asked for, once more makes no difference, and whatever else stood there
 // stands there still, byte for byte.
@@ -28,7 +20,7 @@ func FuzzTable(f *testing.F) {
 	f.Add("sudo:!:root:alice\n+:::\n", "adm", "", uint8(3), false)
 	f.Add("alice:100000:65536\nalice:165536:65536\n-x:1:2\n", "alice", "1", uint8(4), true)
 	f.Fuzz(func(t *testing.T, text, name, value string, kind uint8, remove bool) {
-		if len(text) > most || checkName("user", name) != nil || strings.ContainsAny(value, ":\r\n\x00") {
+		if len(text) > fuzzing.Most || checkName("user", name) != nil || strings.ContainsAny(value, ":\r\n\x00") {
 			t.Skip()
 		}
 		look := []form{passwdForm, groupForm, shadowForm, gshadowForm, subidForm}[int(kind)%5]
@@ -36,7 +28,7 @@ func FuzzTable(f *testing.F) {
 		if slices.Contains(look.numbers, look.most-1) && !number.matches([]string{value}) {
 			t.Skip()
 		}
-		soon(func() { checkTable(t, text, name, value, look, remove) })
+		fuzzing.Soon(func() { checkTable(t, text, name, value, look, remove) })
 	})
 }
 
@@ -128,7 +120,7 @@ func FuzzKeys(f *testing.F) {
 	f.Add("restrict,command=\"a \\\"b\\\" c\" "+fuzzKey+"\r\n\nnonsense", "command=\"a\" "+fuzzKey, "ssh-rsa AAAA... x", false)
 	f.Add("no-pty "+fuzzKey+"\n"+fuzzKey+"\n"+fuzzKey, fuzzKey, "no-pty\t"+fuzzKey, true)
 	f.Fuzz(func(t *testing.T, text, first, second string, exact bool) {
-		if len(text) > most {
+		if len(text) > fuzzing.Most {
 			t.Skip()
 		}
 		var keys []string
@@ -137,7 +129,7 @@ func FuzzKeys(f *testing.F) {
 				keys = append(keys, k)
 			}
 		}
-		soon(func() { checkKeys(t, text, keys, exact) })
+		fuzzing.Soon(func() { checkKeys(t, text, keys, exact) })
 	})
 }
 
@@ -192,10 +184,10 @@ func FuzzPassword(f *testing.F) {
 	}
 	f.Add("pass\xff", "plain")
 	f.Fuzz(func(t *testing.T, password, field string) {
-		if len(password) > 511 || len(field) > most {
+		if len(password) > 511 || len(field) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			if !matches(password, field) {
 				return
 			}
@@ -216,14 +208,14 @@ func FuzzDefaults(f *testing.F) {
 	f.Add("SUB_UID_MIN 100\nSUB_UID_COUNT -5\n", "", "", "", false)
 	f.Add("SUB_UID_MAX 9223372036854775807\nSUB_UID_MIN 9223372036854775807\nSUB_UID_COUNT 9223372036854775807\n", "a:1:1\n", "b:x:4294967294:1::/:\n", "-password x pam_unix.so sha256", false)
 	f.Fuzz(func(t *testing.T, defs, subs, users, pam string, system bool) {
-		if len(defs)+len(subs)+len(users)+len(pam) > most {
+		if len(defs)+len(subs)+len(users)+len(pam) > fuzzing.Most {
 			t.Skip()
 		}
 		h := host.New(t.TempDir())
 		for name, text := range map[string]string{"/etc/login.defs": defs, "/etc/subuid": subs, "/etc/subgid": subs, "/etc/passwd": users, "/etc/pam.d/common-password": pam} {
 			put(t, h, name, text)
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			db := load(h)
 			if m := db.cryptMethod(); !slices.Contains([]string{sha512crypt, sha256crypt, bcryptMethod, yescryptMethod}, m) {
 				t.Errorf("hashes by %q", m)

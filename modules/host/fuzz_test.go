@@ -12,17 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
+
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // answer is what getent says, whatever it is asked.
 type answer struct {
@@ -43,7 +36,7 @@ func FuzzNames(f *testing.F) {
 	f.Add("a:x:-1:1\nb:x:4294967295:\nc:x:99999999999999999999:1\r\n:x:5:5", "passwd: files systemd", "x:y:-1", "a")
 	f.Add("a:x:+7:1\nb:x:007:\n", "passwd: compat", "x:y:4294967296\n\n", "nobody")
 	f.Fuzz(func(t *testing.T, accounts, conf, said, name string) {
-		if len(accounts)+len(conf)+len(said)+len(name) > most {
+		if len(accounts)+len(conf)+len(said)+len(name) > fuzzing.Most {
 			t.Skip()
 		}
 		h := New(t.TempDir())
@@ -64,7 +57,7 @@ func FuzzNames(f *testing.F) {
 		living := New("/", WithRunner(others)) // with the names of that root, asks others for the rest
 		Memo(living, "names of users and groups", func() (*names, error) { return n, nil })
 		Memo(living, "/etc/nsswitch.conf", func() (string, error) { return conf, nil })
-		soon(func() {
+		fuzzing.Soon(func() {
 			for _, h := range []*Host{h, living} {
 				checkNames(t, h, name)
 			}
@@ -110,10 +103,10 @@ func FuzzMountinfo(f *testing.F) {
 	f.Add("/carriage\rreturn\u00a0and\u2003spaces", "")
 	f.Add("/tab\tnew\nline#", "\n1 2 3 4\n22 29 0:20 / /proc rw,nosuid - proc proc rw")
 	f.Fuzz(func(t *testing.T, point, others string) {
-		if len(point)+len(others) > most || strings.ContainsRune(point, 0) || point == "" {
+		if len(point)+len(others) > fuzzing.Most || strings.ContainsRune(point, 0) || point == "" {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			parseMountinfo(others)
 			escaped := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(point) // seq_path(…, " \t\n\\")
 			text := others
@@ -142,7 +135,7 @@ func FuzzScrub(f *testing.F) {
 		}
 		secrets := []string{first, second}
 		h := New("/", WithSecrets(secrets))
-		soon(func() {
+		fuzzing.Soon(func() {
 			for _, s := range secrets {
 				for _, said := range said(s) {
 					if said == "" {

@@ -3,17 +3,11 @@ package registry
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/google/go-cmp/cmp"
 )
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // Whatever a run document declares: it is refused, or written again it is the same declaration of the same resource, and a
 // device that is as declared needs no change.
@@ -32,7 +26,7 @@ func FuzzDeclaration(f *testing.F) {
 		if len(raw) > 64<<10 {
 			t.Skip()
 		}
-		soon(func() { checkDeclaration(t, Types[int(which)%len(Types)], raw) })
+		fuzzing.Soon(func() { checkDeclaration(t, Types[int(which)%len(Types)], raw) })
 	})
 }
 

@@ -10,19 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/google/go-cmp/cmp"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // Whatever stands in a unit's file and its drop-in, enabling it makes links below /etc/systemd/system only, it is enabled
 // then, and disabling it takes away what enabling made.
@@ -34,7 +26,7 @@ func FuzzUnit(f *testing.F) {
 	f.Add("getty@.service", "[Install]\nAlias=getty.target.wants/getty@tty1.service dbus-org.example.service\n", "")
 	f.Add("a@.timer", "[Install]\nWantedBy=timers.target\nDefaultInstance=../../b\n", "WantedBy=never.target")
 	f.Fuzz(func(t *testing.T, name, text, dropIn string) {
-		if len(text)+len(dropIn) > most || (Services{}).Check(Service{Name: name}) != nil || len(name) > 200 || strings.Contains(name, "/") {
+		if len(text)+len(dropIn) > fuzzing.Most || (Services{}).Check(Service{Name: name}) != nil || len(name) > 200 || strings.Contains(name, "/") {
 			t.Skip()
 		}
 		root := t.TempDir()
@@ -45,7 +37,7 @@ func FuzzUnit(f *testing.F) {
 		}
 		write(t, filepath.Join(root, "usr/lib/systemd/system", file), text)
 		write(t, filepath.Join(root, "usr/lib/systemd/system", unit+".d", "site.conf"), dropIn)
-		soon(func() { checkUnit(t, root, name) })
+		fuzzing.Soon(func() { checkUnit(t, root, name) })
 	})
 }
 

@@ -6,20 +6,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/google/go-cmp/cmp"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // rootOf makes a root folder with these files.
 func rootOf(t *testing.T, files map[string]string) *host.Host {
@@ -58,11 +50,11 @@ func FuzzForeignLines(f *testing.F) {
 	f.Add("# c\nA=1\r\n\nB=2", "A", "net.ipv4.ip_forward", "0", false)
 	f.Add("net/ipv4/ip_forward=1\n-net.ipv4.ip_forward = 2\nkernel.*=3\nexport A='x # y'\n", "A", "net.ipv4.ip_forward", "1", true)
 	f.Fuzz(func(t *testing.T, text, variable, setting, value string, remove bool) {
-		if len(text) > most || (Environments{}).Check(Environment{Name: variable, Value: &value}) != nil ||
+		if len(text) > fuzzing.Most || (Environments{}).Check(Environment{Name: variable, Value: &value}) != nil ||
 			(Sysctls{}).Check(Sysctl{Name: setting, Value: &value}) != nil || !regexp.MustCompile(`^[A-Za-z0-9_:@/.-]+$`).MatchString(setting) {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			line := ""
 			if !remove {
 				line = variable + "=" + quoteEnvironment(value) + "\n"
@@ -105,11 +97,11 @@ func FuzzHostname(f *testing.F) {
 	f.Fuzz(func(t *testing.T, static, hosts, name string) {
 		valid := regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
 		want := Hostname{Name: &name}
-		if len(static)+len(hosts) > most || !valid.MatchString(name) || (Hostnames{}).Check(want) != nil {
+		if len(static)+len(hosts) > fuzzing.Most || !valid.MatchString(name) || (Hostnames{}).Check(want) != nil {
 			t.Skip()
 		}
 		h := rootOf(t, map[string]string{hostnameFile: static, hostsFile: hosts})
-		soon(func() {
+		fuzzing.Soon(func() {
 			after := set(t, h, Hostnames{}, want)
 			if after.Name == nil || *after.Name != name {
 				t.Fatalf("%q and %q: the name is %v", static, hosts, after)
@@ -158,7 +150,7 @@ func FuzzTimezone(f *testing.F) {
 	f.Add("../../../../zoneinfo/../../etc/passwd", "")
 	f.Add("", "\xff")
 	f.Fuzz(func(t *testing.T, link, text string) {
-		if len(link) > 4000 || len(text) > most || strings.ContainsRune(link, 0) {
+		if len(link) > 4000 || len(text) > fuzzing.Most || strings.ContainsRune(link, 0) {
 			t.Skip()
 		}
 		const zone = "Europe/Luxembourg"
@@ -169,7 +161,7 @@ func FuzzTimezone(f *testing.F) {
 			}
 		}
 		want := Timezone{Name: modules.Ptr(zone)}
-		soon(func() {
+		fuzzing.Soon(func() {
 			if have, err := (Timezones{}).Observe(t.Context(), h, Timezone{}); err != nil || have.Name != nil && *have.Name != "UTC" && *have.Name != zone && !h.Exists(zoneinfo+"/"+*have.Name) {
 				t.Fatalf("%q is the zone %q: %v", link, *have.Name, err)
 			}

@@ -10,16 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/host"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // Whatever the files of a root hold, there are facts: JSON's values, none of them empty, the same each time, and only
 // what the files say.
@@ -29,7 +22,7 @@ func FuzzImage(f *testing.F) {
 	f.Add(" ID = debian \nVERSION_ID= '12' ", " pc ", "", "", "")
 	f.Add("ID=\xff", "\xff\xfe", "1 \xff.\xff", "\xff/zoneinfo/", "\x00")
 	f.Fuzz(func(t *testing.T, release, hostname, hosts, localtime, zone string) {
-		if len(release)+len(hostname)+len(hosts)+len(zone) > most || len(localtime) > 4000 || strings.ContainsRune(localtime, 0) {
+		if len(release)+len(hostname)+len(hosts)+len(zone) > fuzzing.Most || len(localtime) > 4000 || strings.ContainsRune(localtime, 0) {
 			t.Skip()
 		}
 		files := map[string]string{"etc/os-release": release, "etc/hostname": hostname, "etc/hosts": hosts, "etc/timezone": zone}
@@ -37,7 +30,7 @@ func FuzzImage(f *testing.F) {
 			files["etc/localtime"] = "-> " + localtime
 		}
 		root := tree(t, files)
-		soon(func() {
+		fuzzing.Soon(func() {
 			facts := Gather(host.New(root))
 			checkFacts(t, facts)
 			if d := cmp.Diff(facts, Gather(host.New(root))); d != "" {
@@ -59,13 +52,13 @@ func FuzzMachine(f *testing.F) {
 	f.Add("MemTotal: -1 kB", "btime 99999999999999999999\nbtime -1\n", ":\nflags:", "container=\x00", "To be filled by O.E.M.", "-5")
 	f.Add("MemTotal:9223372036854775807", "btime 9223372036854775807", "model name: \xff", "", "\xff\x00\x01", "9223372036854775807")
 	f.Fuzz(func(t *testing.T, meminfo, stat, cpuinfo, environ, dmi, sectors string) {
-		if len(meminfo)+len(stat)+len(cpuinfo)+len(environ)+len(dmi)+len(sectors) > most {
+		if len(meminfo)+len(stat)+len(cpuinfo)+len(environ)+len(dmi)+len(sectors) > fuzzing.Most {
 			t.Skip()
 		}
 		root := tree(t, map[string]string{"proc/meminfo": meminfo, "proc/stat": stat, "proc/cpuinfo": cpuinfo, "proc/1/environ": environ,
 			"sys/class/dmi/id/sys_vendor": dmi, "sys/class/dmi/id/product_name": dmi, "sys/class/dmi/id/product_serial": dmi,
 			"sys/hypervisor/type": "", "proc/device-tree/hypervisor/compatible": dmi, "sys/block/sda/size": sectors, "sys/block/sda/device/model": dmi, "sys/block/sda/queue/rotational": sectors})
-		soon(func() {
+		fuzzing.Soon(func() {
 			facts := map[string]any{}
 			machine{root}.gather(facts)
 			checkFacts(t, facts)

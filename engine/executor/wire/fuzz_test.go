@@ -9,18 +9,10 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/google/go-cmp/cmp"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // spoken is what a stream says: its messages, and what follows those that announce a blob.
 type spoken struct {
@@ -80,10 +72,10 @@ func FuzzFrames(f *testing.F) {
 	bomb := encoder().EncodeAll(bytes.Repeat([]byte(" "), MaxFrame+1), nil)
 	f.Add(stream(raw(flagZstd, uint32(len(bomb)), string(bomb))), uint8(200))
 	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
-		if len(in) > most {
+		if len(in) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() { checkFrames(t, in, int(size)+1) })
+		fuzzing.Soon(func() { checkFrames(t, in, int(size)+1) })
 	})
 }
 
@@ -142,10 +134,10 @@ func FuzzBlob(f *testing.F) {
 	f.Add([]byte("abc"), uint16(0), uint16(0), uint8(0), false)
 	f.Add([]byte("\x28\xb5\x2f\xfd"), uint16(65535), uint16(1000), uint8(100), false)
 	f.Fuzz(func(t *testing.T, text []byte, times, missing uint16, size uint8, full bool) {
-		if len(text) > most || len(text)*int(times) > 1<<20 {
+		if len(text) > fuzzing.Most || len(text)*int(times) > 1<<20 {
 			t.Skip()
 		}
-		soon(func() { checkBlob(t, bytes.Repeat(text, int(times)), int64(missing), int(size)+1, full) })
+		fuzzing.Soon(func() { checkBlob(t, bytes.Repeat(text, int(times)), int64(missing), int(size)+1, full) })
 	})
 }
 

@@ -7,24 +7,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/fitout-dev/fitout/engine/secret"
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/schema"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // What the scope of the fuzzer hides. Neither is part of anything else in it.
 const hidden, hiddenToo = "Korrekt&Pferd<1>", "Batterie\"Klammer'2"
@@ -55,10 +47,10 @@ func FuzzExpression(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > most {
+		if len(data) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() { checkExpressions(t, data) })
+		fuzzing.Soon(func() { checkExpressions(t, data) })
 		programs.Clear() // or they would fill the memory
 	})
 }

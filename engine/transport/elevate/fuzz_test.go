@@ -3,16 +3,10 @@ package elevate
 import (
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/google/go-cmp/cmp"
 )
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 const fuzzMark = "fitout-0123456789abcdef-"
 
@@ -27,7 +21,7 @@ func FuzzWatcher(f *testing.F) {
 		if len(said) > 64<<10 {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			listen := func(size int) (events []event) {
 				w := newWatcher(fuzzMark)
 				for rest := said; rest != ""; rest = rest[min(size, len(rest)):] {

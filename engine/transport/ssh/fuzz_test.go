@@ -8,20 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/google/go-cmp/cmp"
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // A configuration is read as it is written out again, an error names a line of it, and what it says of a host depends on
 // nothing but its lines.
@@ -33,10 +25,10 @@ func FuzzConfiguration(f *testing.F) {
 	f.Add("User", "", "")
 	f.Add("Host "+strings.Repeat("*a", 40)+"\nUser x\n", strings.Repeat("a", 100), "")
 	f.Fuzz(func(t *testing.T, text, host, login string) {
-		if len(text)+len(host)+len(login) > most {
+		if len(text)+len(host)+len(login) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() { checkConfiguration(t, text, host, login) })
+		fuzzing.Soon(func() { checkConfiguration(t, text, host, login) })
 	})
 }
 
@@ -91,10 +83,10 @@ func FuzzPattern(f *testing.F) {
 	f.Add("a*b?c**", "axxbyc")
 	f.Add(strings.Repeat("a*", 1000)+"b", strings.Repeat("a", 5000))
 	f.Fuzz(func(t *testing.T, pattern, s string) {
-		if len(pattern)+len(s) > most {
+		if len(pattern)+len(s) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			if !wildcard("*", s) || !wildcard(pattern+"*", s) && wildcard(pattern, s) || wildcard(pattern, s) && !wildcard("*"+pattern, s) {
 				t.Fatalf("%q and %q: a star takes something away", pattern, s)
 			}
@@ -146,10 +138,10 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Add("@cert-authority *.lan "+strings.TrimPrefix(mine, "web ")+"\n*,!web "+strings.TrimPrefix(mine, "web ")+"\nWEB,[web]:2222 "+strings.TrimPrefix(mine, "web ")+"\n", "web", uint8(200))
 	f.Fuzz(func(t *testing.T, text, host string, port uint8) {
 		address := normalize(host, fmt.Sprint(port))
-		if len(text) > most || host == "" || strings.ContainsAny(host, "*?!|,#@ \t\r\n\v\f\x00[]:\\\"") || strings.ToValidUTF8(host, "") != host || len(strings.Fields(host)) != 1 {
+		if len(text) > fuzzing.Most || host == "" || strings.ContainsAny(host, "*?!|,#@ \t\r\n\v\f\x00[]:\\\"") || strings.ToValidUTF8(host, "") != host || len(strings.Fields(host)) != 1 {
 			t.Skip()
 		}
-		soon(func() { checkKnownHosts(t, text, host, address) })
+		fuzzing.Soon(func() { checkKnownHosts(t, text, host, address) })
 	})
 }
 
@@ -223,7 +215,7 @@ func FuzzPID(f *testing.F) {
 	f.Add("fitout-pid:fitout-pid:1\n", uint8(1))
 	f.Add("fitout-pid:99999999999999999999\n", uint8(0))
 	f.Fuzz(func(t *testing.T, text string, size uint8) {
-		if len(text) > most {
+		if len(text) > fuzzing.Most {
 			t.Skip()
 		}
 		read := func(size int) (string, int) {

@@ -9,20 +9,12 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
+	"github.com/fitout-dev/fitout/modules/fuzzing"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 )
-
-const most = 64 << 10 // bytes of what a fuzzer thinks up
-
-// soon ends the process, every goroutine's stack told, where an input takes far longer than it may on a busy machine.
-func soon(f func()) {
-	defer time.AfterFunc(time.Minute, func() { panic("no end in sight") }).Stop()
-	f()
-}
 
 // recorded adds what tools really said.
 func recorded(f *testing.F, patterns ...string) {
@@ -49,10 +41,10 @@ func FuzzStatus(f *testing.F) {
 		"Package: libc6\r\nStatus: hold ok half-configured\r\nArchitecture: i386\r\nVersion: 2.36-9\r\n\r\n\n\nPackage: libc6\nProtected: yes\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 2.36-9+deb12u10")
 	f.Add("Package: a\nStatus: bad\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) > most {
+		if len(text) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() { checkStatus(t, text) })
+		fuzzing.Soon(func() { checkStatus(t, text) })
 	})
 }
 
@@ -130,10 +122,10 @@ func FuzzSimulation(f *testing.F) {
 	recorded(f, "testdata/simulation.txtar", "testdata/upgrade.txtar")
 	f.Add("Inst libperl5.36 [5.36.0-7+deb12u2] (5.36.0-7+deb12u4 Debian-Security:12/oldstable-security [amd64]) [perl:amd64 ]\nRemv curl [7.88.1-10+deb12u14]\r\nPurg x\nInst y (1 )\nInst\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) > most {
+		if len(text) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			sim := ParseSimulation(text)
 			var out strings.Builder
 			for _, s := range sim.Install {
@@ -163,10 +155,10 @@ func FuzzPolicy(f *testing.F) {
 	f.Add("curl:\n  Installed: (none)\n  Candidate: 7.88.1-10+deb12u14\n  Version table:\n     7.88.1-10+deb12u14 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n *** 7.88.1-10 100\n        100 /var/lib/dpkg/status\n")
 	f.Add(":\n  Candidate: x\n     \n      y\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) > most {
+		if len(text) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			for name, p := range ParsePolicy(text) {
 				if name == "" {
 					t.Fatalf("%q: a package without a name", text)
@@ -188,10 +180,10 @@ func FuzzDiagnose(f *testing.F) {
 	f.Add("dpkg: error processing archive /var/cache/apt/archives/x_1_all.deb (--unpack):\r no space\nErrors were encountered while processing:\n a\n /tmp/03-b_1_all.deb\nE: x\nE: x\n a : Depends: b\n")
 	f.Add(strings.Repeat(" a is a virtual package provided by:\n", 300))
 	f.Fuzz(func(t *testing.T, out string) {
-		if len(out) > most {
+		if len(out) > fuzzing.Most {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			d := diagnose(out)
 			err := d.error("x")
 			if err == nil {
@@ -218,7 +210,7 @@ func FuzzVersion(f *testing.F) {
 		if len(a)+len(b)+len(c) > 4<<10 {
 			t.Skip()
 		}
-		soon(func() {
+		fuzzing.Soon(func() {
 			if sign(Compare(a, b)) != -sign(Compare(b, a)) || Compare(a, a) != 0 {
 				t.Fatalf("%q and %q: not antisymmetric", a, b)
 			}
