@@ -113,8 +113,10 @@ func (r *recorder) report(e run.Event) {
 	}
 }
 
-// settle records the ends of runs that were begun before.
+// settle writes what is left, and the ends of runs that were begun before.
 func (r *recorder) settle(devices []run.Device) {
+	close(r.stop)
+	<-r.ended
 	for _, e := range r.settled {
 		for _, d := range devices {
 			if d.Name == e.Device {
@@ -126,8 +128,6 @@ func (r *recorder) settle(devices []run.Device) {
 
 // finish records the results.
 func (r *recorder) finish(results []run.Result, devices []run.Device) {
-	close(r.stop)
-	<-r.ended
 	r.settle(devices)
 	var out []store.Device
 	for i, res := range results {
@@ -138,8 +138,6 @@ func (r *recorder) finish(results []run.Result, devices []run.Device) {
 
 // finishSome records the results of some of a run's devices.
 func (r *recorder) finishSome(results []run.Result, devices []run.Device) {
-	close(r.stop)
-	<-r.ended
 	r.settle(devices)
 	for i, res := range results {
 		if d := recorded(res, devices[i]); d.Status != store.NotEnded {

@@ -23,8 +23,8 @@ const restarts = 3
 
 // start begins a run, or says why it can't.
 func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.WaitGroup) {
-	if !validRun(doc.ID) {
-		s.fail(wire.Failed{Error: fmt.Sprintf("bad run id %q", doc.ID)})
+	if err := checkRun(doc.ID); err != nil {
+		s.fail(wire.Failed{Error: err.Error()})
 		return
 	}
 	if err := disk.MakeDir(disk.OS, s.Dir, 0o755); err != nil {
@@ -123,7 +123,6 @@ func (s *session) carry(ctx context.Context, id string, l *lock, key []byte, fro
 	}
 	if len(key) > 0 {
 		if err := r.unlock(key); err != nil {
-			r.run.host = nil
 			s.fail(wire.Failed{Error: err.Error()})
 		}
 	}
@@ -136,8 +135,8 @@ func (s *session) carry(ctx context.Context, id string, l *lock, key []byte, fro
 
 // attach follows a run that is under way, resumes or closes one that stopped half-way, or tells of one that has ended.
 func (s *session) attach(ctx context.Context, a *wire.Attach, work *sync.WaitGroup) {
-	if !validRun(a.Run) {
-		s.fail(wire.Failed{Error: fmt.Sprintf("bad run id %q", a.Run)})
+	if err := checkRun(a.Run); err != nil {
+		s.fail(wire.Failed{Error: err.Error()})
 		return
 	}
 	s.mu.Lock()
@@ -279,17 +278,7 @@ func (s *session) tell(events []wire.Event, n int) {
 }
 
 func (s *session) follow(log *eventLog, from int) {
-	for n := from; ; {
-		events, over, more := log.from(n)
-		s.tell(events, n)
-		if len(events) > 0 {
-			n = events[len(events)-1].N + 1
-		}
-		if over {
-			return
-		}
-		<-more
-	}
+	log.follow(from, nil, func(events []wire.Event) error { s.tell(events, 0); return nil })
 }
 
 // relay joins the controller with a runner in another process, and starts one where none is. One that dies is started

@@ -20,8 +20,8 @@ import (
 // is expected; otherwise the session that started the process comes at once.
 func Carry(ctx context.Context, o Options, id string, atBoot bool, stop <-chan struct{}) error {
 	o = o.complete()
-	if !validRun(id) {
-		return fmt.Errorf("bad run id %q", id)
+	if err := checkRun(id); err != nil {
+		return err
 	}
 	st, err := readState(o.Dir, id)
 	if err != nil {
@@ -149,7 +149,15 @@ func (r *runner) serve(c net.Conn) {
 					}
 				}
 				from := m.Attach.From
-				following.Go(func() { r.followTo(conn, from, gone) })
+				following.Go(func() {
+					r.log.follow(from, gone, func(events []wire.Event) error {
+						var ms []wire.Message
+						for i := range events {
+							ms = append(ms, wire.Message{Event: &events[i]})
+						}
+						return conn.Send(ms...)
+					})
+				})
 			case m.Cancel != nil:
 				r.cancel(m.Cancel.Now)
 			case m.Confirm != nil:
@@ -163,27 +171,6 @@ func (r *runner) serve(c net.Conn) {
 	select {
 	case <-gone:
 	case <-r.log.ended:
-	}
-}
-
-func (r *runner) followTo(conn *wire.Conn, from int, gone <-chan struct{}) {
-	for n := from; ; {
-		events, over, more := r.log.from(n)
-		var ms []wire.Message
-		for i := range events {
-			ms = append(ms, wire.Message{Event: &events[i]})
-		}
-		if len(events) > 0 {
-			n = events[len(events)-1].N + 1
-		}
-		if len(ms) > 0 && conn.Send(ms...) != nil || over {
-			return
-		}
-		select {
-		case <-more:
-		case <-gone:
-			return
-		}
 	}
 }
 

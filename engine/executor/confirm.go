@@ -358,8 +358,8 @@ func (s *session) confirm(m wire.Message) {
 }
 
 func (s *session) mayConfirm(c wire.Confirm) error {
-	if !validRun(c.Run) {
-		return fmt.Errorf("bad run id %q", c.Run)
+	if err := checkRun(c.Run); err != nil {
+		return err
 	}
 	if s.opening.run != c.Run || s.opening.last < c.N {
 		return errors.New("this session was opened before the change, so it proves nothing")

@@ -16,10 +16,8 @@ type eventLog struct {
 	events []wire.Event
 	last   int           // the last number
 	more   chan struct{} // closed when an event is added
-	done   bool          // the run has ended
 	closed bool          // nothing more will come from this process
 	j      *journal.Journal
-	lost   error         // the journal could not be written
 	dirty  chan struct{} // the file holds what the disk doesn't
 	ended  chan struct{}
 	now    func() time.Time
@@ -86,16 +84,14 @@ func (l *eventLog) record(kind journal.Kind, vs ...any) error {
 func (l *eventLog) add(e wire.Event) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.done || l.closed {
+	if l.closed {
 		return 0
 	}
 	l.last++
 	e.N, e.Time = l.last, l.now().UTC()
 	l.events = append(l.events, e)
 	if b, err := json.Marshal(e); err == nil {
-		if err := l.j.Append(journal.Record{Kind: journal.Event, Data: b}); err != nil && l.lost == nil {
-			l.lost = err // those who follow get it all the same
-		}
+		_ = l.j.Append(journal.Record{Kind: journal.Event, Data: b}) // those who follow get it all the same
 	}
 	if e.Type == wire.Finished || e.Status == wire.Changed || e.Status == wire.FailedStatus {
 		select {
@@ -103,8 +99,7 @@ func (l *eventLog) add(e wire.Event) int {
 		default:
 		}
 	}
-	l.done = e.Type == wire.Finished
-	if l.done {
+	if e.Type == wire.Finished {
 		l.close()
 	}
 	l.tell()
@@ -132,6 +127,27 @@ func (l *eventLog) leave() {
 		l.dirty <- struct{}{}
 		l.close()
 		l.tell()
+	}
+}
+
+// follow tells the events from number n on until no more can come, until whoever hears them has gone, or until tell fails.
+func (l *eventLog) follow(n int, gone <-chan struct{}, tell func([]wire.Event) error) {
+	for {
+		events, over, more := l.from(n)
+		if len(events) > 0 {
+			n = events[len(events)-1].N + 1
+			if tell(events) != nil {
+				return
+			}
+		}
+		if over {
+			return
+		}
+		select {
+		case <-more:
+		case <-gone:
+			return
+		}
 	}
 }
 

@@ -128,8 +128,6 @@ func (r *run) execute(ctx context.Context) outcome {
 		r.log.add(wire.Event{Type: wire.Started, Text: r.doc.ID, Boot: bootID()})
 	} else {
 		r.comeBack()
-	}
-	if len(r.st.events) > 0 {
 		if r.takeUp(ctx, r.trialsOnly); !r.confirm(ctx, true) {
 			return suspended
 		}

@@ -3,7 +3,6 @@ package executor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,16 +146,21 @@ func (r *runner) tidy() {
 // traces are what a run's folder has beside its journal while it is under way, and what a crash has left half written.
 var traces = []string{"key", "socket", "*.new", "kept/*.new"}
 
-func removeTraces(o Options, id string) {
+func tracesOf(o Options, id string) (left []string) {
 	for _, pattern := range traces {
-		left, _ := filepath.Glob(filepath.Join(runDir(o.Dir, id), pattern))
-		for _, name := range left {
-			disk.OS.Remove(name)
-		}
+		found, _ := filepath.Glob(filepath.Join(runDir(o.Dir, id), pattern))
+		left = append(left, found...)
+	}
+	return left
+}
+
+func removeTraces(o Options, id string) {
+	for _, name := range tracesOf(o, id) {
+		disk.OS.Remove(name)
 	}
 }
 
-// pruneRuns keeps the newest journals, whatever a clock says; beyond them only those of the last weeks.
+// pruneRuns keeps the newest journals, whatever a clock says.
 func pruneRuns(dir, current string) {
 	entries, err := os.ReadDir(filepath.Join(dir, "runs"))
 	if err != nil {
@@ -172,8 +176,8 @@ func pruneRuns(dir, current string) {
 
 // closeRun ends a run that stopped half-way and isn't to be continued. Whoever asks for its events learns that.
 func closeRun(o Options, id, why string) error {
-	if !validRun(id) {
-		return fmt.Errorf("bad run id %q", id)
+	if err := checkRun(id); err != nil {
+		return err
 	}
 	defer bootUnit.remove(o, id)
 	defer removeTraces(o, id)

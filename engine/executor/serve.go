@@ -176,7 +176,7 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	for i, it := range items {
 		f, o := results[it.Address], &out.Observations[i]
 		*o = f.report(h, it)
-		if o.NoUndo = ""; it.bad == nil {
+		if it.bad == nil {
 			o.NoUndo = h.Scrub(noUndo(it, f))
 		}
 		if it.bad != nil || f.op == modules.Skip || f.op == modules.Delete {
@@ -224,6 +224,13 @@ func needed(f *found, property string) bool {
 // validRun keeps a run's name from being a path.
 func validRun(id string) bool {
 	return id != "" && len(id) <= 64 && strings.Trim(strings.ToLower(id), "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+func checkRun(id string) error {
+	if !validRun(id) {
+		return fmt.Errorf("bad run id %q", id)
+	}
+	return nil
 }
 
 // executorDir is the folder of this very executor, if it lies where the controller puts executors.

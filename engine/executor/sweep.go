@@ -26,15 +26,11 @@ func sweepLeftovers(o Options) {
 	disk.OS.Remove(owedFile(o.Dir) + ".new")
 	runs, _ := os.ReadDir(filepath.Join(o.Dir, "runs"))
 	for _, e := range runs {
-		for _, pattern := range traces {
-			left, _ := filepath.Glob(filepath.Join(runDir(o.Dir, e.Name()), pattern))
-			if len(left) == 0 {
-				continue
-			}
-			if st, err := readState(o.Dir, e.Name()); err == nil && st.ended { // another is about to begin, maybe
-				removeTraces(o, e.Name())
-			}
-			break
+		if len(tracesOf(o, e.Name())) == 0 {
+			continue
+		}
+		if st, err := readState(o.Dir, e.Name()); err == nil && st.ended { // another is about to begin, maybe
+			removeTraces(o, e.Name())
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 // undo works out the way back from a run that this device has the journal of: what was changed last comes first.
 func (s *session) undo(ctx context.Context, u *wire.Undo) {
-	if !validRun(u.Run) {
-		s.fail(wire.Failed{Error: fmt.Sprintf("bad run id %q", u.Run)})
+	if err := checkRun(u.Run); err != nil {
+		s.fail(wire.Failed{Error: err.Error()})
 		return
 	}
 	st, err := readState(s.Dir, u.Run)

@@ -216,22 +216,12 @@ func (w *worker) declared(ctx context.Context) (*profile.Compiled, error) {
 	if w.r.Undo == "" {
 		return w.d.Compile(w.session.Hello.Facts)
 	}
-	if err := w.session.conn.Send(wire.Message{Undo: &wire.Undo{Run: w.r.Undo, Key: w.r.Undone[w.d.Name], Only: w.r.Only}}); err != nil {
-		return nil, w.session.lost()
+	m, err := w.ask(ctx, wire.Message{Undo: &wire.Undo{Run: w.r.Undo, Key: w.r.Undone[w.d.Name], Only: w.r.Only}},
+		func(m wire.Message) bool { return m.Undoing != nil })
+	if err != nil {
+		return nil, err
 	}
-	for {
-		m, err := w.await(ctx)
-		switch {
-		case err != nil:
-			return nil, err
-		case m.Failed != nil:
-			return nil, describe(m.Failed)
-		case m.Event != nil:
-			w.r.report(Event{Device: w.d.Name, Phase: Observing, Log: m.Event})
-		case m.Undoing != nil:
-			return w.wayBack(m.Undoing)
-		}
-	}
+	return w.wayBack(m.Undoing)
 }
 
 // wayBack makes of a device's answer what a profile would be. What can't be taken back is in it as skipped.

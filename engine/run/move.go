@@ -146,11 +146,7 @@ func (w *worker) tryNew(ctx context.Context, way Way, id string, n int) error {
 		err = describe(m.Failed)
 	}
 	if err != nil {
-		late := time.AfterFunc(farewell, func() { t.Close() })
-		s.close(func() {
-			late.Stop()
-			t.Close()
-		})
+		part(s, t)
 		return err
 	}
 	w.hangUpKeeping()

@@ -190,14 +190,19 @@ func (w *worker) hangUpKeeping() {
 	w.mu.Unlock()
 	switch {
 	case s != nil:
-		late := time.AfterFunc(farewell, func() { t.Close() })
-		s.close(func() {
-			late.Stop()
-			t.Close()
-		})
+		part(s, t)
 	case t != nil:
 		t.Close()
 	}
+}
+
+// part ends a session, and then its connection.
+func part(s *session, t transport.Transport) {
+	late := time.AfterFunc(farewell, func() { t.Close() })
+	s.close(func() {
+		late.Stop()
+		t.Close()
+	})
 }
 
 // prepare connects, compiles and observes. It is true when there is something to do and nothing against doing it.
@@ -322,23 +327,30 @@ func (w *worker) observe(ctx context.Context) (*wire.Observed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.session.conn.Send(wire.Message{Observe: &wire.Observe{Resources: rs, Secrets: w.compiled.Secrets,
-		Settings: w.compiled.Settings, Now: time.Now()}}); err != nil {
-		return nil, w.session.lost()
+	m, err := w.ask(ctx, wire.Message{Observe: &wire.Observe{Resources: rs, Secrets: w.compiled.Secrets, Settings: w.compiled.Settings, Now: time.Now()}},
+		func(m wire.Message) bool { return m.Observed != nil })
+	if err == nil && len(m.Observed.Observations) != len(rs) {
+		err = &transport.Error{Kind: transport.Protocol, Err: errors.New("the executor observed the wrong number of resources")}
+	}
+	return m.Observed, err
+}
+
+// ask sends a question and waits for what answers it; what is logged meanwhile is told.
+func (w *worker) ask(ctx context.Context, question wire.Message, answers func(wire.Message) bool) (wire.Message, error) {
+	if err := w.session.conn.Send(question); err != nil {
+		return wire.Message{}, w.session.lost()
 	}
 	for {
 		m, err := w.await(ctx)
 		switch {
 		case err != nil:
-			return nil, err
+			return wire.Message{}, err
 		case m.Failed != nil:
-			return nil, describe(m.Failed)
+			return wire.Message{}, describe(m.Failed)
 		case m.Event != nil:
 			w.r.report(Event{Device: w.d.Name, Phase: Observing, Log: m.Event})
-		case m.Observed != nil && len(m.Observed.Observations) != len(rs):
-			return nil, &transport.Error{Kind: transport.Protocol, Err: errors.New("the executor observed the wrong number of resources")}
-		case m.Observed != nil:
-			return m.Observed, nil
+		case answers(m):
+			return m, nil
 		}
 	}
 }
