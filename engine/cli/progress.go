@@ -283,7 +283,8 @@ func (p *progress) outcome(id string, results []run.Result) {
 		shown++
 		text := fmt.Sprintf("%-*s  %s", width, r.Device, p.a.paint(out, statusColors[r.Status], fmt.Sprintf("%-11s", r.Status)))
 		c := r.Counts
-		if r.Plan != nil && len(r.Plan.Resources) > 0 || c != (wire.Counts{}) {
+		goesOn := r.Open && r.Status == run.Pending // nothing is known yet
+		if !goesOn && (r.Plan != nil && len(r.Plan.Resources) > 0 || c != (wire.Counts{})) {
 			text += fmt.Sprintf("  %d changed, %d unchanged", c.Changed, c.Unchanged)
 		}
 		for _, x := range []struct {
@@ -304,7 +305,7 @@ func (p *progress) outcome(id string, results []run.Result) {
 		if r.Reboot != "" {
 			fmt.Fprintf(out, "  a reboot is pending: %s\n", printable(r.Reboot, "  "))
 		}
-		if r.Open && r.Status == run.Pending {
+		if goesOn {
 			fmt.Fprintf(out, "  goes on by itself: `fitout attach %s` follows it\n", id)
 		}
 		if len(r.Moved) > 0 {
