@@ -42,6 +42,8 @@ type kind struct {
 	do   func(context.Context, *station, *controller, fault) error
 	// forgets says that it destroys what the device knows of its runs.
 	forgets bool
+	// cuts says that connections hang for as long as it lasts.
+	cuts bool
 }
 
 const ms = time.Millisecond
@@ -53,9 +55,9 @@ var kinds = []kind{
 	{name: "freeze the controller", hold: [2]time.Duration{300 * ms, 5000 * ms}, do: freezeController},
 	{name: "kill the executor", do: killExecutor},
 	{name: "freeze the executor", hold: [2]time.Duration{300 * ms, 5000 * ms}, do: freezeExecutor},
-	{name: "cut the network", hold: [2]time.Duration{1000 * ms, 5000 * ms}, do: cut},
-	{name: "cut it for long", hold: [2]time.Duration{12000 * ms, 20000 * ms}, do: cut},
-	{name: "sleep", hold: [2]time.Duration{500 * ms, 6000 * ms}, do: sleep},
+	{name: "cut the network", hold: [2]time.Duration{1000 * ms, 5000 * ms}, do: cut, cuts: true},
+	{name: "cut it for long", hold: [2]time.Duration{12000 * ms, 20000 * ms}, do: cut, cuts: true},
+	{name: "sleep", hold: [2]time.Duration{500 * ms, 6000 * ms}, do: sleep, cuts: true},
 	{name: "crash", do: crash},
 	{name: "reboot", do: reboot},
 	{name: "fill the disk", hold: [2]time.Duration{300 * ms, 4000 * ms}, do: fillDisk},

@@ -253,13 +253,24 @@ func (r *round) collect(ctx context.Context, s *station, known []string) error {
 	if e.begins, e.read, err = s.logs(ctx); err != nil {
 		return err
 	}
-	// What has just ended may take a moment to be gone.
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(r.grace()); ; {
 		if e.left, err = s.left(ctx); err != nil || len(e.left) == 0 || time.Now().After(deadline) {
 			return err
 		}
 		last(ctx, 100*ms)
 	}
+}
+
+// grace is how long what has just ended may take to be gone. After a cut sshd hears that its peer has gone only when TCP
+// sends again what was lost, and it waits up to as long as the network has been away.
+func (r *round) grace() time.Duration {
+	grace := 5 * time.Second
+	for _, f := range r.faults {
+		if k := kindNamed(f.kind); k.cuts {
+			grace += f.hold * 3 / 2
+		}
+	}
+	return grace
 }
 
 // reopen has the services say again which configuration they have read.
