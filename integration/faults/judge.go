@@ -90,7 +90,7 @@ func judge(e *evidence) []breach {
 		if e.after[r.address] != r.want {
 			found(notConverged, "%s is %q, not %q", r.address, e.after[r.address], r.want)
 		}
-		if e.after[r.address] != e.before[r.address] && !recorded[r.address] && !e.forgot {
+		if e.after[r.address] != e.before[r.address] && !recorded[r.address] && !e.forgot && !onlyNamed(e.before[r.address], e.after[r.address]) {
 			found(lost, "%s was changed from %q to %q; no run says so", r.address, e.before[r.address], e.after[r.address])
 		}
 	}
@@ -109,6 +109,14 @@ func judge(e *evidence) []breach {
 		found(leftBehind, "%s", what)
 	}
 	return out
+}
+
+// onlyNamed says whether what stat called UNKNOWN merely has a name again: a group or user that was removed came back under
+// its old number, and what belonged to that number is as it should be without having been touched.
+func onlyNamed(before, after string) bool {
+	head, tail, unknown := strings.Cut(before, "UNKNOWN")
+	return unknown && len(after) > len(head)+len(tail) && strings.HasPrefix(after, head) && strings.HasSuffix(after, tail) &&
+		!strings.Contains(after[len(head):len(after)-len(tail)], " ")
 }
 
 // repetitions looks for what was recorded as complete and done again.

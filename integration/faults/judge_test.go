@@ -60,9 +60,15 @@ func TestJudge(t *testing.T) {
 		"a change was made once more": {func(e *evidence) {
 			e.runs[1].Devices[0].Events = append(e.runs[1].Devices[0].Events, e.runs[0].Devices[0].Events[0])
 		}, []string{repeated}},
-		"a service was not told":  {func(e *evidence) { e.read["reload"] = digest("release r1\n") }, []string{unnotified}},
-		"a service said nothing":  {func(e *evidence) { delete(e.read, "app") }, []string{unnotified}},
-		"a lock is still there":   {func(e *evidence) { e.left = []string{"lock held"} }, []string{leftBehind}},
+		"a service was not told": {func(e *evidence) { e.read["reload"] = digest("release r1\n") }, []string{unnotified}},
+		"a service said nothing": {func(e *evidence) { delete(e.read, "app") }, []string{unnotified}},
+		"a lock is still there":  {func(e *evidence) { e.left = []string{"lock held"} }, []string{leftBehind}},
+		"a group came back by its number": {func(e *evidence) {
+			e.before["directories//srv/storm/sub"], e.after["directories//srv/storm/sub"] = "directory root UNKNOWN 755", "directory root root 755"
+		}, nil},
+		"and the mode with it": {func(e *evidence) {
+			e.before["directories//srv/storm/sub"], e.after["directories//srv/storm/sub"] = "directory root UNKNOWN 700", "directory root root 755"
+		}, []string{lost}},
 		"a resource that failed ": {func(e *evidence) { e.runs[0].Devices[0].Events[0].Status = "failed"; e.told = nil }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
