@@ -42,6 +42,8 @@ type kind struct {
 	do   func(context.Context, *station, *controller, fault) error
 	// forgets says that it destroys what the device knows of its runs.
 	forgets bool
+	// restarts says that the machine boots anew.
+	restarts bool
 	// cuts says that connections hang for as long as it lasts.
 	cuts bool
 }
@@ -58,8 +60,8 @@ var kinds = []kind{
 	{name: "cut the network", hold: [2]time.Duration{1000 * ms, 5000 * ms}, do: cut, cuts: true},
 	{name: "cut it for long", hold: [2]time.Duration{12000 * ms, 20000 * ms}, do: cut, cuts: true},
 	{name: "sleep", hold: [2]time.Duration{500 * ms, 6000 * ms}, do: sleep, cuts: true},
-	{name: "crash", do: crash},
-	{name: "reboot", do: reboot},
+	{name: "crash", do: crash, restarts: true},
+	{name: "reboot", do: reboot, restarts: true},
 	{name: "fill the disk", hold: [2]time.Duration{300 * ms, 4000 * ms}, do: fillDisk},
 	{name: "use up the inodes", hold: [2]time.Duration{300 * ms, 3000 * ms}, do: fillInodes},
 	{name: "take dpkg's lock", hold: [2]time.Duration{500 * ms, 5000 * ms}, do: lockDpkg},
@@ -282,7 +284,7 @@ func flip(path string, chance uint64) error {
 	return err
 }
 
-// powerCut is for virtual machines alone: see the file powercut.go.
-var powerCut = kind{name: "power cut", do: func(ctx context.Context, s *station, _ *controller, _ fault) error {
+// powerCut is for virtual machines alone: the disk of a container loses nothing.
+var powerCut = kind{name: "power cut", restarts: true, do: func(ctx context.Context, s *station, _ *controller, _ fault) error {
 	return errors.Join(s.m.Crash(), s.m.Start(ctx))
 }}

@@ -46,6 +46,7 @@ type evidence struct {
 	recovered     bool              // the last run said that all is done
 	hung          []string          // commands that did not end
 	forgot        bool              // a fault destroyed what the device knows of its runs
+	restarted     bool              // a fault restarted the machine
 	begins        map[string][]time.Time
 	read          map[string]string // by service: the digest of the configuration that it read last
 	left          []string
@@ -90,7 +91,7 @@ func judge(e *evidence) []breach {
 		if e.after[r.address] != r.want {
 			found(notConverged, "%s is %q, not %q", r.address, e.after[r.address], r.want)
 		}
-		if e.after[r.address] != e.before[r.address] && !recorded[r.address] && !e.forgot && !onlyNamed(e.before[r.address], e.after[r.address]) {
+		if e.after[r.address] != e.before[r.address] && !recorded[r.address] && !e.forgot && !e.byItself(r.address) {
 			found(lost, "%s was changed from %q to %q; no run says so", r.address, e.before[r.address], e.after[r.address])
 		}
 	}
@@ -111,9 +112,13 @@ func judge(e *evidence) []breach {
 	return out
 }
 
-// onlyNamed says whether what stat called UNKNOWN merely has a name again: a group or user that was removed came back under
-// its old number, and what belonged to that number is as it should be without having been touched.
-func onlyNamed(before, after string) bool {
+// byItself says whether a resource may have come to its state without having been touched.
+func (e *evidence) byItself(address string) bool {
+	before, after := e.before[address], e.after[address]
+	if strings.HasPrefix(address, "services/") { // what is enabled starts with the machine
+		return e.restarted && strings.HasPrefix(before, "enabled ") && after == "enabled active"
+	}
+	// A group or user that was removed came back under its old number: what stat called UNKNOWN has a name again.
 	head, tail, unknown := strings.Cut(before, "UNKNOWN")
 	return unknown && len(after) > len(head)+len(tail) && strings.HasPrefix(after, head) && strings.HasSuffix(after, tail) &&
 		!strings.Contains(after[len(head):len(after)-len(tail)], " ")

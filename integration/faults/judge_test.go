@@ -69,6 +69,10 @@ func TestJudge(t *testing.T) {
 		"and the mode with it": {func(e *evidence) {
 			e.before["directories//srv/storm/sub"], e.after["directories//srv/storm/sub"] = "directory root UNKNOWN 700", "directory root root 755"
 		}, []string{lost}},
+		"a service came up with the machine": {func(e *evidence) {
+			e.before["services/storm-app"], e.restarted = "enabled failed", true
+		}, nil},
+		"and without a restart":   {func(e *evidence) { e.before["services/storm-app"] = "enabled failed" }, []string{lost}},
 		"a resource that failed ": {func(e *evidence) { e.runs[0].Devices[0].Events[0].Status = "failed"; e.told = nil }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -139,7 +139,8 @@ func (r *round) attempt(ctx context.Context, s *station) error {
 	began := time.Now()
 	var now, later []fault
 	for _, f := range r.faults {
-		e.forgot = e.forgot || kindNamed(f.kind).forgets
+		k := kindNamed(f.kind)
+		e.forgot, e.restarted = e.forgot || k.forgets, e.restarted || k.restarts
 		if f.later {
 			later = append(later, f)
 		} else {

@@ -163,7 +163,8 @@ func newSite(release int) *site {
 	}
 	command("setup", counted("setup", "touch /var/lib/storm/setup."+v), ", creates: /var/lib/storm/setup."+v, "ls /var/lib/storm/setup."+v+"", "/var/lib/storm/setup."+v, "rm -f /var/lib/storm/setup."+v)
 	command("level", counted("level", "echo "+v+" >/var/lib/storm/level"), ", unless: [grep, -qx, "+v+", /var/lib/storm/level]", "cat /var/lib/storm/level 2>/dev/null", v, "rm -f /var/lib/storm/level")
-	secret := "printf %s $TOKEN | sha256sum >/var/lib/storm/secret." + v
+	// What a guard asks for appears last, in one step: on a full disk it would be there, and empty.
+	secret := fmt.Sprintf("printf %%s $TOKEN | sha256sum >/var/lib/storm/secret.new; mv /var/lib/storm/secret.new /var/lib/storm/secret.%s", v)
 	command("secretly", counted("secretly", secret), ", creates: /var/lib/storm/secret."+v+`, environment: {TOKEN: "${secrets.token}"}`, "cut -d' ' -f1 /var/lib/storm/secret."+v+" 2>/dev/null", digest(token), "")
 	command("index", "set -e; sha256sum </etc/storm/index >/var/lib/storm/index.new; mv /var/lib/storm/index.new /var/lib/storm/index", ", onNotifyOnly: true", "cut -d' ' -f1 /var/lib/storm/index 2>/dev/null", digest("index "+v+"\n"), "")
 	command("always", counted("always", ":"), "", "", "", "")
