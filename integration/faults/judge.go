@@ -115,8 +115,14 @@ func judge(e *evidence) []breach {
 // byItself says whether a resource may have come to its state without having been touched.
 func (e *evidence) byItself(address string) bool {
 	before, after := e.before[address], e.after[address]
-	if strings.HasPrefix(address, "services/") { // what is enabled starts with the machine
-		return e.restarted && strings.HasPrefix(before, "enabled ") && after == "enabled active"
+	if e.restarted { // the machine sets what is written down, and starts what is enabled
+		switch typ, _, _ := strings.Cut(address, "/"); typ {
+		case "services":
+			return strings.HasPrefix(before, "enabled ") && after == "enabled active"
+		case "sysctl":
+			_, written, _ := strings.Cut(before, " ")
+			return after == written+" "+written
+		}
 	}
 	// A group or user that was removed came back under its old number: what stat called UNKNOWN has a name again.
 	head, tail, unknown := strings.Cut(before, "UNKNOWN")

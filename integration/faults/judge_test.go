@@ -3,6 +3,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -41,6 +42,15 @@ func honest() *evidence {
 	return e
 }
 
+// drop takes an address out of all that was recorded.
+func (e *evidence) drop(address string) {
+	for _, run := range e.runs {
+		d := &run.Devices[0]
+		d.Events = slices.DeleteFunc(d.Events, func(ev event) bool { return ev.Address == address })
+	}
+	e.told = slices.DeleteFunc(e.told, func(a string) bool { return a == address })
+}
+
 func TestJudge(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*evidence)
@@ -72,7 +82,15 @@ func TestJudge(t *testing.T) {
 		"a service came up with the machine": {func(e *evidence) {
 			e.before["services/storm-app"], e.restarted = "enabled failed", true
 		}, nil},
-		"and without a restart":   {func(e *evidence) { e.before["services/storm-app"] = "enabled failed" }, []string{lost}},
+		"and without a restart": {func(e *evidence) { e.before["services/storm-app"] = "enabled failed" }, []string{lost}},
+		"a setting came back with the machine": {func(e *evidence) {
+			e.before["sysctl/net.ipv4.tcp_fin_timeout"], e.restarted = "43 52", true
+			e.drop("sysctl/net.ipv4.tcp_fin_timeout")
+		}, nil},
+		"and it wasn't written down": {func(e *evidence) {
+			e.before["sysctl/net.ipv4.tcp_fin_timeout"], e.restarted = "43 51", true
+			e.drop("sysctl/net.ipv4.tcp_fin_timeout")
+		}, []string{lost}},
 		"a resource that failed ": {func(e *evidence) { e.runs[0].Devices[0].Events[0].Status = "failed"; e.told = nil }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
