@@ -401,6 +401,18 @@ func TestDeletions(t *testing.T) {
 	}
 }
 
+// TestAPlanThatOnlyDeletesIsLookedAtBefore: what speaks against a run speaks against one that takes away, too.
+func TestAPlanThatOnlyDeletesIsLookedAtBefore(t *testing.T) {
+	d := newDevice(t)
+	d.write(t, "etc/crontab", "0 * * * * root puppet agent --test\n") // another tool that manages it
+	d.write(t, "probe/a", "{}")
+	for want, r := range map[int]wire.Resource{1: resource("probe", "a", `"state":"absent"`), 0: resource("probe", "b", `"state":"absent"`)} {
+		if found := connect(t, d).observe(nil, r).Findings; len(found) != want {
+			t.Errorf("%s: %d findings, not %d: %v", r.Address, len(found), want, found)
+		}
+	}
+}
+
 func TestNotifications(t *testing.T) {
 	d := newDevice(t)
 	d.write(t, "probe/daemon", "{}")

@@ -179,10 +179,10 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 		if it.bad == nil {
 			o.NoUndo = h.Scrub(noUndo(it, f))
 		}
+		pending = pending || f.pending()
 		if it.bad != nil || f.op == modules.Skip || f.op == modules.Delete {
 			continue
 		}
-		pending = pending || f.pending()
 		if texts < maxTexts {
 			if o.Text, o.Binary = oldText(h, it, f); o.Text != nil {
 				texts += len(*o.Text)
