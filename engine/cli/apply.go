@@ -73,8 +73,6 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 	if err := planned(expected, f.devices); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if err := f.unsettle(""); err != nil {
 		a.say("warning: what became of earlier runs isn't known: %v", err)
 	}
@@ -83,7 +81,7 @@ func runApply(ctx context.Context, a *app, o *applyOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	return a.carryOut(ctx, cancel, f, r, "apply", source, !o.yes)
+	return a.carryOut(ctx, f, r, "apply", source, !o.yes)
 }
 
 // source is what a later command needs to reach the same devices.
@@ -98,43 +96,20 @@ func (o *fleetOptions) source() (s store.Source, err error) {
 	return s, err
 }
 
-// carryOut has a runner apply, asks before that where it is to, shows and records it.
-func (a *app) carryOut(ctx context.Context, cancel context.CancelFunc, f *fleet, r *run.Runner, command string, source store.Source, ask bool) error {
-	p := newProgress(a, f.devices)
+// carryOut has a runner apply, and asks before that where it is to.
+func (a *app) carryOut(ctx context.Context, f *fleet, r *run.Runner, command string, source store.Source, ask bool) error {
 	var rec *recorder
 	if s := f.store(); s != nil {
 		rec = newRecorder(a, s, r.ID, command, source, f.devices)
 		r.Keep = rec.keep
 	}
-	r.Report = func(e run.Event) {
-		p.report(e)
-		if rec != nil {
-			rec.report(e)
+	return a.conduct(ctx, r, f.devices, rec, func(ctx, asking context.Context, p *progress) []run.Result {
+		var confirm func([]run.Result) bool
+		if ask {
+			confirm = p.confirming(asking)
 		}
-	}
-	asking, decline := context.WithCancel(ctx)
-	defer decline()
-	defer interrupts(func() {
-		a.say("stopping after the current resource; once more stops at once")
-		r.Stop()
-		decline()
-	}, cancel)()
-	var confirm func([]run.Result) bool
-	if ask {
-		confirm = func(results []run.Result) bool {
-			p.close()
-			if !a.confirm(asking, results) {
-				return false
-			}
-			p.open()
-			return true
-		}
-	}
-	results := r.Apply(ctx, f.devices, confirm)
-	if rec != nil {
-		rec.finish(results, f.devices)
-	}
-	return status(p.summarize(r, results, false))
+		return r.Apply(ctx, f.devices, confirm)
+	})
 }
 
 // planned refuses devices that a plan has nothing for.

@@ -92,22 +92,10 @@ func runAttach(ctx context.Context, a *app, o *attachOptions, args []string) err
 	if err := f.unsettle(r.ID); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	p := newProgress(a, f.devices)
-	rec := goOnRecording(a, s, r.ID)
 	runner := &run.Runner{ID: r.ID, Parallel: o.parallel, Patience: o.reconnect}
-	runner.Report = func(e run.Event) {
-		p.report(e)
-		rec.report(e)
-	}
-	defer interrupts(func() {
-		a.say("stopping after the current resource; once more stops at once")
-		runner.Stop()
-	}, cancel)()
-	results := runner.Attach(ctx, f.devices)
-	rec.finishSome(results, f.devices)
-	return status(p.summarize(runner, results, false))
+	return a.conduct(ctx, runner, f.devices, goOnRecording(a, s, r.ID), func(ctx, _ context.Context, _ *progress) []run.Result {
+		return runner.Attach(ctx, f.devices)
+	})
 }
 
 // sameFleet is the devices of an earlier run, reached as they were then.

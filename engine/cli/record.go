@@ -17,6 +17,7 @@ type recorder struct {
 	a     *app
 	s     *store.Store
 	id    string
+	whole bool // the run began here, with all its devices
 	facts map[string]map[string]any
 
 	mu      sync.Mutex
@@ -44,6 +45,7 @@ func newRecorder(a *app, s *store.Store, id, command string, source store.Source
 		rec.Devices = append(rec.Devices, store.Device{Name: d.Name, Address: d.Address, Profile: d.Profile, Status: store.NotEnded})
 	}
 	r := goOnRecording(a, s, id)
+	r.whole = true
 	r.check(s.Begin(rec))
 	return r
 }
@@ -126,23 +128,18 @@ func (r *recorder) settle(devices []run.Device) {
 	}
 }
 
-// finish records the results.
+// finish records the results: of the whole run, or of those devices on which it was followed to its end.
 func (r *recorder) finish(results []run.Result, devices []run.Device) {
 	r.settle(devices)
 	var out []store.Device
 	for i, res := range results {
-		out = append(out, recorded(res, devices[i]))
-	}
-	r.check(r.s.Finish(r.id, time.Now(), out))
-}
-
-// finishSome records the results of some of a run's devices.
-func (r *recorder) finishSome(results []run.Result, devices []run.Device) {
-	r.settle(devices)
-	for i, res := range results {
-		if d := recorded(res, devices[i]); d.Status != store.NotEnded {
+		d := recorded(res, devices[i])
+		if out = append(out, d); !r.whole && d.Status != store.NotEnded {
 			r.check(r.s.Settle(r.id, time.Now(), d))
 		}
+	}
+	if r.whole {
+		r.check(r.s.Finish(r.id, time.Now(), out))
 	}
 }
 

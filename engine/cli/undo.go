@@ -90,8 +90,6 @@ func runUndo(ctx context.Context, a *app, o *undoOptions, id string) error {
 	if err := f.unsettle(""); err != nil {
 		a.say("warning: what became of earlier runs isn't known: %v", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	r := &run.Runner{ID: run.NewID(), Parallel: o.parallel, Undo: undone.ID, Undone: keys, Force: o.force, Only: o.only, Patience: 3 * time.Minute}
 	source := undone.Source
 	source.Undoes = undone.ID
@@ -100,7 +98,7 @@ func runUndo(ctx context.Context, a *app, o *undoOptions, id string) error {
 			return err
 		}
 	}
-	return a.carryOut(ctx, cancel, f, r, "undo", source, !o.yes)
+	return a.carryOut(ctx, f, r, "undo", source, !o.yes)
 }
 
 var wholeID = regexp.MustCompile(`^\d{8}-\d{6}-[0-9a-f]+$`)
