@@ -160,8 +160,10 @@ func (r *round) attempt(ctx context.Context, s *station) error {
 			return err
 		}
 	}
-	// Of an executor that was half sent nobody knows, for an hour, whether it is still on its way.
-	if _, err := s.m.Exec(ctx, "touch -c -d '2 hours ago' /tmp/fitout-*.gz /var/lib/fitout/bin/.new-* 2>/dev/null || :"); err != nil {
+	// Of an executor that was half sent nobody knows, for an hour, whether it is still on its way. sftp-server may have some
+	// of it yet, after who sent it was killed.
+	if _, err := s.m.Exec(ctx, `timeout 30 sh -c 'while pgrep -x sftp-server; do sleep 0.1; done' >/dev/null || :
+		touch -c -d '2 hours ago' /tmp/fitout-*.gz /var/lib/fitout/bin/.new-* 2>/dev/null || :`); err != nil {
 		return err
 	}
 	// Two runs are enough: the first may tell what it couldn't do.
