@@ -78,7 +78,7 @@ func FuzzTemplate(f *testing.F) {
 		"{{ if", "é {{ \"x\" }} {{ company }}", "{{ .vars.company.name }}", "{{/* c */ -}}\r\n{{- break }}", "{{ block \"b\" .vars }}{{ . }}{{ end }}", "{{ len .secrets.a }}", "{{ html .secrets.a }}", "{{ with $s := .secrets }}{{ range $s }}{{ . }}{{ end }}{{ end }}"} {
 		f.Add(text)
 	}
-	endless := regexp.MustCompile(`range\s[^}]*[0-9a-fA-F_xXoOpP.]{4}|%[-+# 0]*[0-9]{4}|%[^a-z]*\*`) // text/template bounds neither
+	endless := regexp.MustCompile(`range\s[^}]*[0-9a-fA-F_xXoOpP.]{4}`) // they are bounded, but not to what a fuzzer has time for
 	f.Fuzz(func(t *testing.T, template string) {
 		if len(template) > fuzzing.Most || endless.MatchString(template) {
 			t.Skip()

@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +57,7 @@ func (l *Loader) template(v *expression.Value, name string) (*template, error) {
 		if part.Tree != nil && part.Root != nil {
 			w := walker{t: t, tree: part.Tree}
 			w.node(part.Root, part.Name() == shown)
+			count(part.Tree)
 		}
 	}
 	slices.SortStableFunc(t.refs, func(a, b mention) int { return (a.line-b.line)*10000 + a.col - b.col })
@@ -115,8 +115,12 @@ func (t *template) render(s *expression.Scope) (text []byte, secret bool, err er
 			delete(data, root)
 		}
 	}
+	filled, err := t.text.Clone() // its functions count by themselves
+	if err != nil {
+		return nil, secret, err
+	}
 	var out bounded
-	if err := t.text.Execute(&out, data); err != nil {
+	if err := filled.Funcs(bounds()).Execute(&out, data); err != nil {
 		err = t.problem(err)
 		if secret {
 			if p, ok := errors.AsType[*schema.Problem](err); ok {
@@ -126,18 +130,6 @@ func (t *template) render(s *expression.Scope) (text []byte, secret bool, err er
 		return nil, secret, err
 	}
 	return out.Bytes(), secret, nil
-}
-
-// bounded is a buffer that a template can't grow for ever.
-type bounded struct{ bytes.Buffer }
-
-const maxText = 64 << 20
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxText {
-		return 0, fmt.Errorf("the text has more than %d MB", maxText>>20)
-	}
-	return b.Buffer.Write(p)
 }
 
 // walker finds mentions in a template's tree. atRoot says that the dot is the whole of the names there.

@@ -28,6 +28,7 @@ var templateFaults = []struct {
 	{regexp.MustCompile(`^(.*): can't evaluate field (\w+) in type \S.*$`), "$1: there is no $2 here", "inside of range and with the dot is the value; $$ is the whole: $$.vars.NAME"},
 	{regexp.MustCompile(`^(.*): nil (?:data; no entry for key|pointer evaluating interface \{\}\.)"?(\w+?)"?$`), "$1: nothing is there, so it has no $2", "ask with {{ if }} or {{ with }} first"},
 	{regexp.MustCompile(`^(.*): map has no entry for key "(.*)"$`), `$1: there is no "$2"`, ""},
+	{regexp.MustCompile(`^` + rounds + `: error calling ` + rounds + `: (.*)$`), "$1", "a template is for a text of its own: keep its loops, and what calls itself, small"},
 	{regexp.MustCompile(`^(.*): error calling \w+: (.*)$`), "$1: $2", ""},
 	{regexp.MustCompile(`^(.*): wrong type for value; expected (\S+); got (\S+)$`), "$1: wants $2, not $3", ""},
 }
