@@ -130,6 +130,12 @@ func (e *evidence) byItself(address string) bool {
 		!strings.Contains(after[len(head):len(after)-len(tail)], " ")
 }
 
+// untilRestart says whether a resource had its state only until the machine was restarted: a service that runs, and isn't enabled.
+func (e *evidence) untilRestart(address string) bool {
+	i := slices.IndexFunc(e.site.resources, func(r resource) bool { return r.address == address })
+	return e.restarted && strings.HasPrefix(address, "services/") && i >= 0 && e.site.resources[i].want == "disabled active"
+}
+
 // repetitions looks for what was recorded as complete and done again.
 func (e *evidence) repetitions(found func(promise, format string, args ...any)) {
 	done := map[string]string{} // address, run
@@ -140,7 +146,7 @@ func (e *evidence) repetitions(found func(promise, format string, args ...any)) 
 		}
 		for _, event := range run.resolved("changed") {
 			name, isCommand := strings.CutPrefix(event.Address, "commands/")
-			if by := done[event.Address]; by != "" && event.Address != "commands/always" && !event.notified() {
+			if by := done[event.Address]; by != "" && event.Address != "commands/always" && !event.notified() && !e.untilRestart(event.Address) {
 				found(repeated, "%s was changed by %s, and again by %s", event.Address, by, run.ID)
 			}
 			if !event.notified() {

@@ -51,6 +51,14 @@ func (e *evidence) drop(address string) {
 	e.told = slices.DeleteFunc(e.told, func(a string) bool { return a == address })
 }
 
+// twice has both runs record a change.
+func (e *evidence) twice(address string) {
+	for _, run := range e.runs {
+		d := &run.Devices[0]
+		d.Events = append(d.Events, event{Time: run.Started.Add(3 * time.Minute), Type: "resource", Address: address, Status: "changed"})
+	}
+}
+
 func TestJudge(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*evidence)
@@ -69,6 +77,21 @@ func TestJudge(t *testing.T) {
 		}, []string{repeated}},
 		"a change was made once more": {func(e *evidence) {
 			e.runs[1].Devices[0].Events = append(e.runs[1].Devices[0].Events, e.runs[0].Devices[0].Events[0])
+		}, []string{repeated}},
+		"a service was started twice": {func(e *evidence) { e.twice("services/storm-reload") }, []string{repeated}},
+		"and the machine between, which doesn't start it": {func(e *evidence) {
+			e.twice("services/storm-reload")
+			e.restarted = true
+			for i := range e.site.resources {
+				if r := &e.site.resources[i]; r.address == "services/storm-reload" {
+					r.want = "disabled active"
+					e.after[r.address] = r.want
+				}
+			}
+		}, nil},
+		"and the machine between, which starts it": {func(e *evidence) {
+			e.twice("services/storm-reload")
+			e.restarted = true
 		}, []string{repeated}},
 		"a service was not told": {func(e *evidence) { e.read["reload"] = digest("release r1\n") }, []string{unnotified}},
 		"a service said nothing": {func(e *evidence) { delete(e.read, "app") }, []string{unnotified}},
