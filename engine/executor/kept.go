@@ -156,6 +156,9 @@ func (r *run) keep(c modules.Content, secret bool) (*journal.Record, error) {
 		if err := tooLarge(c, true); err != nil {
 			return nil, err
 		}
+		if err := r.makeRoom(c.Blob.Size); err != nil {
+			return nil, err
+		}
 		rec, err := sealBlob(r.st.key, r.doc.ID, c.Blob.Hash, content)
 		return &rec, err
 	}
@@ -163,6 +166,9 @@ func (r *run) keep(c modules.Content, secret bool) (*journal.Record, error) {
 	path := filepath.Join(dir, c.Blob.Hash)
 	if fi, err := os.Stat(path); err == nil && fi.Size() == c.Blob.Size {
 		return nil, nil
+	}
+	if err := r.makeRoom(c.Blob.Size); err != nil {
+		return nil, err
 	}
 	// The change comes next: what it takes away must be here for good.
 	if err := disk.MakeDir(disk.OS, dir, 0o700); err != nil {

@@ -41,6 +41,8 @@ type run struct {
 	reports    []string          // restarts that are needed and aren't made
 	goingDown  bool              // the machine was told to restart, and is still up
 	dir        string            // the executor's own folder
+	older      []keptFile        // what other runs keep, the oldest first; nil: not looked for yet
+	keeps      int64             // bytes that this one keeps
 	cut        bool              // a resource was left half-way, since the system ends this process
 	detached   bool              // the machine may be restarted under this process
 	settledNow map[string]bool

@@ -172,12 +172,12 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	results := observeAll(withLogin(ctx, s.Options.login), h, items, loadOwed(s.Dir).reasons())
 	out := &wire.Observed{Observations: make([]wire.Observation, len(items)), Reboot: facts.RebootPending(h)}
 	missing, texts := map[string]bool{}, 0
-	pending, writes := false, []preflight.Write(nil)
+	pending, writes, keeps := false, []preflight.Write(nil), int64(0)
 	for i, it := range items {
 		f, o := results[it.Address], &out.Observations[i]
 		*o = f.report(h, it)
 		if it.bad == nil {
-			o.NoUndo = h.Scrub(noUndo(it, f))
+			o.NoUndo = h.Scrub(noUndo(it, f, &keeps))
 		}
 		pending = pending || f.pending()
 		if it.bad != nil || f.op == modules.Skip || f.op == modules.Delete {

@@ -230,8 +230,8 @@ func inverse(st *state, it *item, in *intent, have blobs) (any, error) {
 	return back, nil
 }
 
-// noUndo is why nothing could take a planned change back, or "".
-func noUndo(it *item, f *found) string {
+// noUndo is why nothing could take a planned change back, or "". keeps counts what the run will keep.
+func noUndo(it *item, f *found, keeps *int64) string {
 	if f.err != nil || f.op == modules.Same || f.op == modules.Skip || f.op == modules.Unknown {
 		return ""
 	}
@@ -242,9 +242,14 @@ func noUndo(it *item, f *found) string {
 		return err.Error()
 	}
 	for _, c := range it.typ.Contents(it.want, f.have) {
-		if err := tooLarge(c, it.observesSecret()); err != nil {
+		err := tooLarge(c, it.observesSecret())
+		if err == nil && *keeps+c.Blob.Size > keptRoom {
+			err = fmt.Errorf("the run replaces more, and %w", errNoRoom)
+		}
+		if err != nil {
 			return "its old content would be lost: " + err.Error()
 		}
+		*keeps += c.Blob.Size
 	}
 	return ""
 }
