@@ -297,7 +297,7 @@ func (d Directory) remove(h *host.Host) error {
 	}
 	err := h.Remove(d.Path)
 	if names, listErr := h.ReadDir(d.Path); err != nil && listErr == nil && len(names) > 0 {
-		return hint.New(fmt.Errorf("%s: is not empty: %s", d.Path, listing(names)), "set recursive: true to remove it with everything in it")
+		return hint.New(fmt.Errorf("%s: is not empty: %s", d.Path, listing(names)), "move away what is to stay; in a profile, recursive: true removes it with everything in it")
 	}
 	return denied(err)
 }
