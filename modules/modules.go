@@ -104,6 +104,11 @@ type (
 	Inverter[T any] interface {
 		Inverse(want, have T) (T, error)
 	}
+	// Doubter looks on the device, for a plan, whether it has what the undo of changes will need and Inverse can't know of: for
+	// each a reason to doubt, or "". It is asked only of changes that are pending, and may cost something.
+	Doubter[T any] interface {
+		Doubts(ctx context.Context, h *host.Host, wants, haves []T) []string
+	}
 	// Keeper names the contents that Inverse refers to where they aren't those of the blob properties at the type's path.
 	Keeper[T any] interface {
 		Contents(want, have T) []Content

@@ -26,6 +26,7 @@ type Type struct {
 	compare    func(property string, want, have any) (met, ok bool)
 	inverse    func(want, have any) (any, error)
 	contents   func(want, have any) []Content
+	doubts     func(context.Context, *host.Host, []any, []any) []string
 	observeAll func(context.Context, *host.Host, []any) []Observation[any]
 	applyAll   func(context.Context, *host.Host, []any, []any) []Result
 	notified   func(context.Context, *host.Host, any) error
@@ -50,6 +51,11 @@ func Define[T any](name string, r Resource[T]) *Type {
 	}
 	if p, ok := r.(Inverter[T]); ok {
 		t.inverse = func(want, have any) (any, error) { return p.Inverse(want.(T), have.(T)) }
+	}
+	if p, ok := r.(Doubter[T]); ok {
+		t.doubts = func(ctx context.Context, h *host.Host, wants, haves []any) []string {
+			return p.Doubts(ctx, h, typed[T](wants), typed[T](haves))
+		}
 	}
 	if p, ok := r.(Keeper[T]); ok {
 		t.contents = func(want, have any) []Content { return p.Contents(want.(T), have.(T)) }

@@ -1,6 +1,7 @@
 package modules
 
 import (
+	"context"
 	"reflect"
 
 	"github.com/fitout-dev/fitout/modules/host"
@@ -19,6 +20,17 @@ func (t *Type) Inverse(want, have any) (any, error) {
 		return have, nil
 	}
 	return t.inverse(want, have)
+}
+
+// Doubtful says whether Doubts has something to say of this type.
+func (t *Type) Doubtful() bool { return t.doubts != nil }
+
+// Doubts says for each pending change why its undo may fail although Inverse knows a way, or "".
+func (t *Type) Doubts(ctx context.Context, h *host.Host, wants, haves []any) []string {
+	if t.doubts == nil {
+		return make([]string, len(wants))
+	}
+	return t.doubts(ctx, h, wants, haves)
 }
 
 // Contents lists what a change from have to want takes away and Inverse refers to: whoever applies the change keeps these

@@ -205,6 +205,7 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 			}
 		}
 	}
+	doubt(withLogin(ctx, s.Options.login), h, items, results, out.Observations)
 	if pending {
 		out.Findings = preflight.Check(ctx, h, preflight.Options{Settings: req.Settings, Dir: s.Dir, Writes: writes, Now: req.Now})
 		out.Findings = slices.DeleteFunc(out.Findings, func(f wire.Finding) bool { return f.Check == preflight.Reboot }) // said already

@@ -230,12 +230,41 @@ func inverse(st *state, it *item, in *intent, have blobs) (any, error) {
 	return back, nil
 }
 
+// toUndo says whether something is known to be changed that undo would take back: a notification is none.
+func (f *found) toUndo() bool {
+	if !f.pending() || f.err != nil || f.op == modules.Unknown {
+		return false
+	}
+	return len(f.changes) == 0 || slices.ContainsFunc(f.changes, func(c modules.Change) bool { return c.Property != "notification" })
+}
+
+// doubt asks types whether the device has what undo will need, of those changes that Inverse knows a way back from.
+func doubt(ctx context.Context, h *host.Host, items []*item, results map[string]*found, out []wire.Observation) {
+	of := map[*modules.Type][]int{}
+	for i, it := range items {
+		if f := results[it.Address]; it.bad == nil && it.typ.Doubtful() && f.toUndo() && out[i].NoUndo == "" {
+			of[it.typ] = append(of[it.typ], i)
+		}
+	}
+	for typ, which := range of {
+		var wants, haves []any
+		var asked []*item
+		for _, i := range which {
+			wants, haves, asked = append(wants, items[i].want), append(haves, results[items[i].Address].have), append(asked, items[i])
+		}
+		doubts, err := call(ctx, h, asked, longestLook, func(ctx context.Context) []string { return typ.Doubts(ctx, h, wants, haves) })
+		if err != nil || len(doubts) != len(which) {
+			continue // undo will see for itself
+		}
+		for j, i := range which {
+			out[i].NoUndo = h.Scrub(doubts[j])
+		}
+	}
+}
+
 // noUndo is why nothing could take a planned change back, or "". keeps counts what the run will keep.
 func noUndo(it *item, f *found, keeps *int64) string {
-	if f.err != nil || f.op == modules.Same || f.op == modules.Skip || f.op == modules.Unknown {
-		return ""
-	}
-	if len(f.changes) > 0 && !slices.ContainsFunc(f.changes, func(c modules.Change) bool { return c.Property != "notification" }) {
+	if !f.toUndo() {
 		return ""
 	}
 	if _, err := it.typ.Inverse(it.want, f.have); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -261,6 +262,35 @@ func TestUndoRefuses(t *testing.T) {
 		c.send(wire.Message{Undo: &wire.Undo{Run: run}})
 		if f := c.failure(); !strings.Contains(f.Error, want) {
 			t.Errorf("%s: %+v", run, f)
+		}
+	}
+}
+
+// doubtful are probes whose way back may be blocked, as the device alone knows.
+type doubtful struct{ probes }
+
+func (doubtful) Doubts(_ context.Context, h *host.Host, wants, haves []probe) []string {
+	out := make([]string, len(wants))
+	for i, w := range wants {
+		if h.Exists("/etc/blocked-" + w.Name) {
+			out[i] = fmt.Sprintf("%s is blocked; asked of %d", w.Name, len(wants))
+		}
+	}
+	return out
+}
+
+func init() { testTypes["doubtful"] = modules.Define("doubtful", doubtful{}) }
+
+// TestDoubts asks for all pending changes at once whether the device has what undo will need.
+func TestDoubts(t *testing.T) {
+	d := newDevice(t)
+	d.write(t, "probe/there", "{}")
+	for _, name := range []string{"a", "there"} {
+		d.write(t, "etc/blocked-"+name, "")
+	}
+	for i, o := range connect(t, d).observe(nil, resource("doubtful", "a", ""), resource("doubtful", "b", ""), resource("doubtful", "there", "")).Observations {
+		if want := []string{"a is blocked; asked of 2", "", ""}[i]; o.NoUndo != want {
+			t.Errorf("%s: %q, not %q", o.Address, o.NoUndo, want)
 		}
 	}
 }

@@ -77,6 +77,37 @@ func noLonger(w Package, versions []string) error {
 	return hint.New(err, "add a source that has it to /etc/apt/sources.list.d and fetch the lists (apt-get update), or leave this package out of the undo")
 }
 
+// doubts asks apt, once, and only where an installed version would be wanted again.
+func (debian) doubts(ctx context.Context, h *host.Host, backs []Package) []string {
+	out := make([]string, len(backs))
+	var names []string
+	for _, b := range backs {
+		if b.Version != nil {
+			names = append(names, b.Name)
+		}
+	}
+	if len(names) == 0 {
+		return out
+	}
+	db, err := apt.Read(h)
+	if err != nil {
+		return out // whoever observes is told
+	}
+	policies, err := apt.Policies(ctx, h, names)
+	if err != nil {
+		return out
+	}
+	for i, b := range backs {
+		if b.Version == nil {
+			continue
+		}
+		if p, _ := db.Policy(policies, b.Name); !slices.Contains(p.Versions, *b.Version) {
+			out[i] = fmt.Sprintf("no package source has version %s of %s any more", *b.Version, b.Name)
+		}
+	}
+	return out
+}
+
 func observe(db *apt.Database, want Package) Package {
 	have := Package{Name: want.Name, State: modules.Present}
 	p := db.Find(want.Name)

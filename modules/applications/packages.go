@@ -68,6 +68,8 @@ type Packages struct{}
 type manager interface {
 	// observe reports all wants with one reading. It changes nothing.
 	observe(ctx context.Context, h *host.Host, wants []Package) []modules.Observation[Package]
+	// doubts says for each package that undo would want why it couldn't be had, or "".
+	doubts(ctx context.Context, h *host.Host, backs []Package) []string
 	// apply brings haves to wants in one transaction.
 	apply(ctx context.Context, h *host.Host, wants, haves []Package) []modules.Result
 }
@@ -181,4 +183,22 @@ func (Packages) Inverse(want, have Package) (Package, error) {
 	return back, nil
 }
 
-var _ modules.Inverter[Package] = Packages{}
+// Doubts finds installed versions that undo would want back, and no package source has any more.
+func (p Packages) Doubts(ctx context.Context, h *host.Host, wants, haves []Package) []string {
+	backs := make([]Package, len(wants))
+	for i := range wants {
+		stays := false
+		if wants[i].Version != nil {
+			stays, _ = p.Compare("version", wants[i], haves[i])
+		}
+		if back, err := p.Inverse(wants[i], haves[i]); err == nil && !stays {
+			backs[i] = back
+		}
+	}
+	return managerOf(h).doubts(ctx, h, backs)
+}
+
+var (
+	_ modules.Inverter[Package] = Packages{}
+	_ modules.Doubter[Package]  = Packages{}
+)

@@ -268,6 +268,16 @@ func TestApt(t *testing.T) {
 		a.withdraw("leaves", "1.0")
 		a.build("leaves 2.0")
 		a.sh("apt-get update")
+		a.converges(`{"name":"plain","version":"1.0"}`, create)
+		doubts := a.Plan("packages", `[{"name":"leaves","version":"2.0"},{"name":"plain","version":"2.0"},{"name":"conf","version":"1.0"},{"name":"leaves","version":"1.*","hold":true}]`)
+		for i, want := range []string{"no package source has version 1.0 of leaves any more", "", "", ""} {
+			if doubts[i].NoUndo != want {
+				a.Errorf("%d: %q, not %q", i, doubts[i].NoUndo, want)
+			}
+		}
+		if r := a.Plan("packages", `{"name":"leaves","state":"absent"}`); r[0].NoUndo != "no package source has version 1.0 of leaves any more" {
+			a.Errorf("removing: %+v", r)
+		}
 		r := a.converges(`{"name":"leaves","version":"2.0"}`, update)
 		a.errors(a.Plan("packages", string(r[0].Back)), "version 1.0 of leaves, which was there before, is no longer available; there is 2.0")
 		a.converges(`{"name":"conf","version":"1.0"}`, create)

@@ -125,7 +125,7 @@ type Report struct {
 	Again   modules.Op      // what a plan would do afterwards
 	After   map[string]any  // what is observed afterwards
 	Back    json.RawMessage `json:",omitempty"` // what undoes the change
-	NoUndo  string          // why nothing does
+	NoUndo  string          // why nothing does, or in a plan, why it may fail
 }
 
 type request struct {
@@ -230,7 +230,8 @@ func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any,
 	reports := make([]Report, len(wants))
 	var todo, haves []any
 	var of []int
-	for i, o := range typ.Observe(ctx, h, wants) {
+	observed := typ.Observe(ctx, h, wants)
+	for i, o := range observed {
 		r := &reports[i]
 		if o.Err != nil {
 			r.Error = hint.Text(o.Err)
@@ -243,6 +244,11 @@ func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any,
 		}
 	}
 	if planOnly {
+		for i, o := range observed {
+			if r := &reports[i]; r.Error == "" && r.Op != modules.Same {
+				r.NoUndo = typ.Doubts(ctx, h, wants[i:i+1], []any{o.Have})[0]
+			}
+		}
 		return reports
 	}
 	apply := func(wants, haves []any, of []int) {
