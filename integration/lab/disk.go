@@ -58,6 +58,11 @@ func (m *Machine) personalize(root string) error {
 			return err
 		}
 	}
+	if m.Kind == Wine {
+		if err := personalizeWine(root); err != nil {
+			return err
+		}
+	}
 	m.mu.Lock()
 	m.HostKeys = public
 	m.mu.Unlock()

@@ -24,10 +24,8 @@ func (m *Machine) Exec(ctx context.Context, script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "nsenter", fmt.Sprintf("--target=%d", leader), "--mount", "--uts", "--ipc", "--net", "--pid",
-		"sh", "-ec", script)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8",
-		"DEBIAN_FRONTEND=noninteractive"}
+	cmd := exec.CommandContext(ctx, "nsenter", append(enter(leader), "sh", "-ec", script)...)
+	cmd.Env = machineEnv
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	group(cmd)
@@ -40,6 +38,15 @@ func (m *Machine) Exec(ctx context.Context, script string) (string, error) {
 		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return strings.TrimSuffix(stdout.String(), "\n"), err
+}
+
+// machineEnv is the environment of what the lab runs on a machine.
+var machineEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root",
+	"LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
+
+// enter are nsenter's arguments for the namespaces of a machine's process; a program's follow.
+func enter(leader int) []string {
+	return []string{fmt.Sprintf("--target=%d", leader), "--mount", "--uts", "--ipc", "--net", "--pid"}
 }
 
 // leader is the process that is 1 on the machine.

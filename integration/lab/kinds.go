@@ -16,10 +16,12 @@ var (
 	dropbearRecipe string
 	//go:embed qemu.sh
 	qemuRecipe string
+	//go:embed wine.sh
+	wineRecipe string
 )
 
 // recipes are the shell scripts that turn a copy of the base into a kind's root, with layerRecipe before them.
-var recipes = map[Kind]string{Dropbear: dropbearRecipe, QEMU: qemuRecipe}
+var recipes = map[Kind]string{Dropbear: dropbearRecipe, QEMU: qemuRecipe, Wine: wineRecipe}
 
 // opensshKey encodes a key as OpenSSH has it: the private part, and the public part as one line.
 func opensshKey(key any) (private, public string, err error) {

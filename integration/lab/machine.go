@@ -23,6 +23,7 @@ const (
 	Debian   Kind = "debian"   // Debian 12 in a container; OpenSSH, sudo, systemd
 	Dropbear Kind = "dropbear" // the same without OpenSSH: dropbear, no sftp-server, busybox's tools in the place of GNU's
 	QEMU     Kind = "qemu"     // Debian 12 in a virtual machine with a kernel of its own; boots in minutes
+	Wine     Kind = "wine"     // Windows as Wine has it, in a container of Debian 13; see Windows
 )
 
 // bootTimeout is generous: the machine's cores may be shared with other tests.
@@ -80,7 +81,7 @@ type Machine struct {
 
 // Boot boots n machines at once and returns when all have booted completely: sshd answers and systemd has nothing left to start.
 func (l *Lab) Boot(ctx context.Context, n int, kind Kind, opts ...Option) ([]*Machine, error) {
-	if !slices.Contains([]Kind{Debian, Dropbear, QEMU}, kind) {
+	if !slices.Contains([]Kind{Debian, Dropbear, QEMU, Wine}, kind) {
 		return nil, fmt.Errorf("no such kind of machine: %s", kind)
 	}
 	if kind == QEMU {

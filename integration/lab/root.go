@@ -18,7 +18,15 @@ import (
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
-const suite = "bookworm"
+const suite = "bookworm" // of all machines but Wine's
+
+// suite is the Debian release that a kind's root is made of.
+func (k Kind) suite() string {
+	if k == Wine {
+		return "trixie" // the first whose Wine runs Go programs
+	}
+	return suite
+}
 
 //go:embed base.sh
 var baseRecipe string
@@ -110,7 +118,7 @@ func need(ctx context.Context, log io.Writer, packageOf map[string]string) error
 	return hint.New(err, "install them yourself: apt-get install %s", strings.Join(packages, " "))
 }
 
-// mirror is the one that this machine's own apt uses for the suite.
+// mirror is the one that this machine's own apt uses for the suite; it has the other suites too.
 func mirror(ctx context.Context) (string, error) {
 	if m := os.Getenv("FITOUT_LAB_MIRROR"); m != "" {
 		return m, nil
@@ -125,9 +133,13 @@ func mirror(ctx context.Context) (string, error) {
 	return "", hint.New(fmt.Errorf("this machine's apt has no mirror for %s", suite), "set FITOUT_LAB_MIRROR to a Debian mirror's URL, or run apt-get update")
 }
 
-// root returns the folder with the root file system of a kind, built if the cache lacks it.
+// root returns the folder with the root file system of a kind, built if the cache lacks it, in the form of overlay's lowerdir.
 func (l *Lab) root(ctx context.Context, kind Kind) (string, error) {
-	base, err := l.cached(ctx, "base", baseRecipe, func(dir string, log io.Writer) error {
+	suite, name := kind.suite(), "base"
+	if kind == Wine {
+		name = suite
+	}
+	base, err := l.cached(ctx, name, baseRecipe, func(dir string, log io.Writer) error {
 		m, err := mirror(ctx)
 		if err != nil {
 			return err
@@ -139,7 +151,7 @@ func (l *Lab) root(ctx context.Context, kind Kind) (string, error) {
 		return base, err
 	}
 	recipe = layerRecipe + recipe
-	return l.cached(ctx, string(kind), baseRecipe+recipe, func(dir string, log io.Writer) error {
+	root, err := l.cached(ctx, string(kind), baseRecipe+recipe, func(dir string, log io.Writer) error {
 		m, err := mirror(ctx)
 		if err != nil {
 			return err
@@ -149,6 +161,11 @@ func (l *Lab) root(ctx context.Context, kind Kind) (string, error) {
 		}
 		return l.recipe(ctx, log, recipe, dir, suite, m)
 	})
+	if err != nil || kind != Wine {
+		return root, err
+	}
+	tools, err := l.wineTools(ctx)
+	return tools + ":" + root, err
 }
 
 // cached returns name's folder in the cache for this recipe. The process that finds it missing builds it while the others wait.

@@ -22,11 +22,7 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-const (
-	onMachine = "FITOUT_TEST_REQUEST" // a file; set where the test's program runs on a machine
-	program   = "/usr/local/lib/fitout-module.test"
-	contents  = "/var/tmp/fitout-contents" // the machine's content store
-)
+const onMachine = "FITOUT_TEST_REQUEST" // a file; set where the test's program runs on a machine
 
 // Main runs a package's tests or, on a machine, what the tests ask for there. A package whose types are tested on
 // machines needs:
@@ -49,13 +45,26 @@ type Device struct {
 	M *lab.Machine
 }
 
-// OnMachine puts the current package's tests, built without cgo, on a machine.
+// OnMachine puts the current package's tests, built without cgo, on a machine. On a Wine machine they run as a program for
+// Windows, and everything here works as it does on the others:
+//
+//	m := lab.New(t).Machine(t, lab.Wine)
+//	d := moduletest.OnMachine(t, m)
+//	d.Converge("directories", `{"path": "C:\\Sales"}`)
+//	d.TakesBack("environment", `{"name": "A", "value": "1"}`, `reg query HKCU\Environment`)  // a line for cmd.exe
+//	d.Interrupted("files", want, reset, `type C:\Sales\motd.txt`)                            // crashes before each change
+//	d.Tests("TestFixtures")                                                                   // the package's own tests, there
+//	os.ReadFile(m.WindowsPath(`C:\Sales\motd.txt`)); m.RunWindows(t, "reg", "query", ...)     // looking at it by other ways
 func OnMachine(t testing.TB, m *lab.Machine) *Device {
 	t.Helper()
 	d := &Device{t, m}
-	built := filepath.Join(t.TempDir(), "module.test")
+	program := d.place().program
+	built := filepath.Join(t.TempDir(), filepath.Base(program))
 	build := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-o", built, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if m.Kind == lab.Wine {
+		build.Env = append(build.Env, "GOOS=windows", "GOARCH=amd64")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the tests for %s: %v\n%s", m.Name, err, out)
 	}
@@ -69,7 +78,7 @@ func OnMachine(t testing.TB, m *lab.Machine) *Device {
 // put writes a file of the machine's, and makes its folder: into a container's tree, or over ssh.
 func (d *Device) put(name string, content io.Reader, mode os.FileMode) error {
 	if d.M.Kind != lab.QEMU {
-		name = filepath.Join(d.M.Root(), name)
+		name = d.outside(name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}
@@ -102,7 +111,7 @@ func (d *Device) Content(text string) string {
 	d.t.Helper()
 	b, err := host.BlobOf(strings.NewReader(text))
 	must(d.t, err)
-	must(d.t, d.put(contents+"/"+b.Hash, strings.NewReader(text), 0o644))
+	must(d.t, d.put(d.place().contents+"/"+b.Hash, strings.NewReader(text), 0o644))
 	j, err := json.Marshal(b)
 	must(d.t, err)
 	return string(j)
@@ -132,6 +141,7 @@ type request struct {
 	Type    string
 	Wants   json.RawMessage
 	Plan    bool
+	Crash   int `json:",omitempty"` // before this change, counted from 1
 	Timeout time.Duration
 }
 
@@ -173,11 +183,11 @@ func (d *Device) try(r request) ([]Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := "/var/tmp/fitout-request-" + rand.Text()
+	name := d.place().requests + rand.Text()
 	if err := d.put(name, bytes.NewReader(b), 0o600); err != nil {
 		return nil, err
 	}
-	out, err := d.M.Exec(d.t.Context(), "cd /; "+onMachine+"="+name+" "+program)
+	out, err := d.run(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
@@ -223,7 +233,8 @@ func serve(file string, types []*modules.Type) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.Timeout)
 	defer cancel()
-	return json.NewEncoder(os.Stdout).Encode(converge(ctx, host.New("/", host.WithBlobs(folder(contents))), typ, wants, r.Plan))
+	h := host.New("/", host.WithBlobs(folder(here.contents)), host.WithSteps(crashing(r.Crash)))
+	return json.NewEncoder(os.Stdout).Encode(converge(ctx, h, typ, wants, r.Plan))
 }
 
 func converge(ctx context.Context, h *host.Host, typ *modules.Type, wants []any, planOnly bool) []Report {

@@ -42,28 +42,28 @@ func keep(h *host.Host, c modules.Content) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(contents, 0o700); err != nil {
+	if err := os.MkdirAll(here.contents, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(contents, c.Blob.Hash), b, 0o600)
+	return os.WriteFile(filepath.Join(here.contents, c.Blob.Hash), b, 0o600)
 }
 
 // TakesBack converges, undoes that, and undoes the undo: what the script says of the machine, with its own tools, must be
-// as it was before, and then as it was after the change.
+// as it was before, and then as it was after the change. The script is sh's, or on Windows a line for cmd.exe.
 func (d *Device) TakesBack(typ, want, script string) {
 	d.t.Helper()
-	before := d.M.Run(d.t, script)
+	before := d.says(script)
 	back := d.changes(typ, want)
-	after := d.M.Run(d.t, script)
+	after := d.says(script)
 	if before == after {
 		d.t.Errorf("%s changes nothing of what can be seen:\n%s", want, after)
 	}
 	again := d.changes(typ, back)
-	if diff := cmp.Diff(before, d.M.Run(d.t, script)); diff != "" {
+	if diff := cmp.Diff(before, d.says(script)); diff != "" {
 		d.t.Errorf("undo of %s by %s (-before +after undo):\n%s", want, back, diff)
 	}
 	d.changes(typ, again)
-	if diff := cmp.Diff(after, d.M.Run(d.t, script)); diff != "" {
+	if diff := cmp.Diff(after, d.says(script)); diff != "" {
 		d.t.Errorf("undo of the undo of %s by %s (-after the change +after both):\n%s", want, again, diff)
 	}
 }

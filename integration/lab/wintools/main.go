@@ -1,0 +1,48 @@
+//go:build windows
+
+// Command wintools is what the lab adds to Wine: one program under several names, made of the standard library alone.
+//
+//	tar.exe        unpacks as Windows' own does (bsdtar): tar -xf - -C DIR
+//	shutdown.exe   restarts or shuts down, as Windows' own does: shutdown /r /t 0
+//	lab.exe        see session.go, run.go and stream.go
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+func main() {
+	name := strings.TrimSuffix(strings.ToLower(filepath.Base(os.Args[0])), ".exe")
+	command := map[string]func(args []string) (code int, err error){
+		"tar": tarMain, "shutdown": shutdownMain, "lab": labMain,
+	}[name]
+	if command == nil {
+		fmt.Fprintf(os.Stderr, "wintools: no tool is called %q\n", name)
+		os.Exit(2)
+	}
+	code, err := command(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func labMain(args []string) (int, error) {
+	if len(args) == 0 {
+		return 2, errors.New("usage: lab session | run | copy | count | sleep")
+	}
+	switch args[0] {
+	case "session":
+		return 0, session()
+	case "run":
+		return run(args[1:])
+	case "copy", "count", "sleep":
+		return 0, stream(args[0], args[1:])
+	}
+	return 2, fmt.Errorf("no such command: %s", args[0])
+}
