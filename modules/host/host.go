@@ -59,10 +59,13 @@ func WithSecrets(texts []string) Option {
 
 // New returns the device below root. "" and "/" are the running system.
 func New(root string, options ...Option) *Host {
-	if root == "" {
+	if root != "" {
+		root = filepath.Clean(root)
+	}
+	if root == "" || root == string(filepath.Separator) { // Windows has several roots; "/" stands for all of them
 		root = "/"
 	}
-	h := &Host{root: filepath.Clean(root), runner: system{}, log: slog.New(slog.DiscardHandler), memo: map[string]*memo{}}
+	h := &Host{root: root, runner: system{}, log: slog.New(slog.DiscardHandler), memo: map[string]*memo{}}
 	for _, o := range options {
 		o(h)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -64,8 +63,6 @@ func (d *Device) Interrupted(typ, want string, reset func(), script string) {
 	d.t.Errorf("%s: more than %d changes", want, maxCrashes)
 }
 
-var testPassed = regexp.MustCompile(`(?m)^--- PASS: `)
-
 // Tests runs the package's own tests that match a pattern on the machine, with the package's testdata beside them: the
 // fixtures, with their crashes and undo, on the machine's own system. Those that need a lab skip there.
 func (d *Device) Tests(pattern string) {
@@ -93,7 +90,12 @@ func (d *Device) Tests(pattern string) {
 	switch {
 	case err != nil:
 		d.t.Errorf("%s on %s: %v\n%s", pattern, d.M.Name, err, out)
-	case !testPassed.MatchString(strings.ReplaceAll(out, "\r", "")):
-		d.t.Errorf("%s on %s: no test ran\n%s", pattern, filepath.Base(p.program), out)
+	case !passed(pattern).MatchString(out):
+		d.t.Errorf("%s on %s: no test ran\n%s", pattern, d.M.Name, out)
 	}
+}
+
+// passed is what shows that a test, as deep as the pattern asks for, has run.
+func passed(pattern string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^ *--- PASS: [^ /]+` + strings.Repeat(`/\S+`, strings.Count(pattern, "/")) + ` \(`)
 }
