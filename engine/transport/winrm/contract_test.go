@@ -1,0 +1,37 @@
+package winrm
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/fitout-dev/fitout/engine/transport"
+	"github.com/fitout-dev/fitout/engine/transport/transporttest"
+	"github.com/fitout-dev/fitout/integration/lab"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestContractInProcess(t *testing.T) {
+	s := newServer(t)
+	p := lab.NewProxy(t, s.address())
+	transporttest.Run(t, transporttest.Target{
+		Open: func(t *testing.T) transport.Transport {
+			o := s.options()
+			o.Address = p.Addr()
+			return dialed(t, o)
+		},
+		Cut: func(*testing.T) { p.Drop() },
+		Dir: t.TempDir(),
+	})
+}
+
+func dialed(t testing.TB, o Options) *Conn {
+	t.Helper()
+	c, err := Dial(t.Context(), o)
+	if err != nil {
+		t.Fatalf("Dial: %v", err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
