@@ -21,6 +21,7 @@ import (
 	"github.com/fitout-dev/fitout/engine/transport/elevate"
 	"github.com/fitout-dev/fitout/engine/transport/local"
 	"github.com/fitout-dev/fitout/engine/transport/ssh"
+	"github.com/fitout-dev/fitout/engine/transport/winrm"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/profiles"
 	"github.com/fitout-dev/fitout/schema"
@@ -41,7 +42,7 @@ type fleetOptions struct {
 // connection adds the flags that say which devices.
 func (o *fleetOptions) connection(f *pflag.FlagSet) {
 	f.StringVarP(&o.inventory, "inventory", "i", "", "the inventory `file`; default: inventory.yaml where there is one")
-	f.StringArrayVar(&o.device, "device", nil, "a device that is in no inventory, as a `URL`: ssh://USER@ADDRESS[:PORT], or local; may be repeated")
+	f.StringArrayVar(&o.device, "device", nil, "a device that is in no inventory, as a `URL`: ssh://USER@ADDRESS[:PORT], winrm://USER@ADDRESS[:PORT], or local; may be repeated")
 	f.IntVar(&o.parallel, "parallel", 50, "how many devices to work on at once (`N`)")
 }
 
@@ -57,6 +58,7 @@ func (o *fleetOptions) flags(f *pflag.FlagSet) {
 type fleet struct {
 	devices []run.Device
 	ssh     map[string]ssh.Options // of those that are reached so
+	winrm   map[string]winrm.Options
 
 	opening sync.Once
 	kept    *store.Store
@@ -88,7 +90,7 @@ func (a *app) fleet(o *fleetOptions, args []string) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{ssh: map[string]ssh.Options{}, learnt: map[string]map[string]any{}}
+	f := &fleet{ssh: map[string]ssh.Options{}, winrm: map[string]winrm.Options{}, learnt: map[string]map[string]any{}}
 	var faults *multierror.Error
 	seen := map[string]bool{}
 	for _, d := range devices {
@@ -197,7 +199,7 @@ func (a *app) device(f *fleet, d inventory.Device, oneOff bool) (run.Device, err
 	c := d.Connect
 	r := run.Device{Name: d.Name, Address: d.Address}
 	var dial func(ctx context.Context) (elevate.Inner, error)
-	user := ""
+	user, guess := "", platform{}
 	switch c.Transport {
 	case "ssh":
 		o, err := a.sshOptions(d)
@@ -215,12 +217,32 @@ func (a *app) device(f *fleet, d inventory.Device, oneOff bool) (run.Device, err
 			user = "root"
 		}
 		dial = func(context.Context) (elevate.Inner, error) { return local.New(), nil }
+	case "winrm":
+		o, err := a.winrmOptions(d)
+		if err != nil {
+			return r, err
+		}
+		if oneOff {
+			o.Device = ""
+		}
+		f.winrm[d.Name] = o
+		guess = platform{"windows", "amd64"}
+		r.Dial = func(ctx context.Context) (transport.Transport, error) { return winrm.Dial(ctx, o) }
 	default:
-		return r, hint.New(fmt.Errorf("%s: transport %s is not there yet", d.Name, c.Transport), "use ssh; OpenSSH is an optional feature of Windows")
+		return r, fmt.Errorf("%s: there is no transport %q", d.Name, c.Transport)
 	}
-	r.Target = retarget(d.Name, run.Target{Elevate: c.Sudo, Privileged: user == "root"})
-	r.Target.Platform = func() (string, string) { return f.platform(d.Name) }
-	r.Dial = elevated(d.Name, c.Sudo, c.SudoPassword, dial)
+	// A remote logon of an administrator has all rights from the start, and WinRM lets hardly anybody else in.
+	r.Target = retarget(d.Name, run.Target{Elevate: c.Sudo, Privileged: user == "root" || c.Transport == "winrm"})
+	r.Target.Platform = func() (string, string) {
+		goos, arch := f.platform(d.Name)
+		if goos == "" {
+			return guess.os, guess.arch
+		}
+		return goos, arch
+	}
+	if r.Dial == nil {
+		r.Dial = elevated(d.Name, c.Sudo, c.SudoPassword, dial)
+	}
 	if o, ok := f.ssh[d.Name]; ok {
 		r.Redial = redial(d, o, r.Target)
 	} else {
@@ -249,6 +271,26 @@ func (a *app) sshOptions(d inventory.Device) (ssh.Options, error) {
 	c := d.Connect
 	o := ssh.Options{Device: d.Name, Address: d.Address, Port: c.Port, User: d.User, Password: revealed(c.Password),
 		IdentityFile: c.IdentityFile, Jump: c.Jump, HostKey: c.HostKey, KnownHosts: known, Timeout: c.Timeout}
+	if _, ok := terminal(a.in); ok {
+		o.Prompt = a.ask
+	}
+	return o, nil
+}
+
+func (a *app) winrmOptions(d inventory.Device) (winrm.Options, error) {
+	c := d.Connect
+	if c.Sudo {
+		return winrm.Options{}, hint.New(fmt.Errorf("%s: sudo goes with ssh only", d.Name), "over WinRM an administrator has all rights at once: leave `sudo` out")
+	}
+	if c.Jump != "" {
+		return winrm.Options{}, hint.New(fmt.Errorf("%s: jump goes with ssh only", d.Name), "set HTTPS_PROXY where WinRM has to go through another machine")
+	}
+	known, err := knownCertificates()
+	if err != nil {
+		return winrm.Options{}, err
+	}
+	o := winrm.Options{Device: d.Name, Address: d.Address, Port: c.Port, User: d.User, Password: revealed(c.Password), Auth: c.Auth, TLS: c.TLS,
+		Fingerprint: c.Fingerprint, CAFile: c.CAFile, Known: known, Realm: c.Realm, Keytab: c.Keytab, CertFile: c.IdentityFile, Timeout: c.Timeout}
 	if _, ok := terminal(a.in); ok {
 		o.Prompt = a.ask
 	}

@@ -129,7 +129,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "fitout",
 		Short: "Bring machines to the state that a profile declares",
 		Long: `fitout brings machines to the state that a profile declares: new laptops, a fleet that needs an update,
-a desktop back from repair. Nothing need be installed on a device but SSH.
+a desktop back from repair. Nothing need be installed on a device but SSH or WinRM.
 
 Exit status: 0 done, nothing left to do; 1 bad usage, profile or inventory; 2 changes are pending (plan only);
 3 a device failed, could not be reached or has drifted; 4 declined or interrupted.
@@ -161,7 +161,7 @@ Every flag --some-flag can be set as FITOUT_SOME_FLAG in the environment.`,
 	root.SetFlagErrorFunc(badFlag)
 	root.AddCommand(
 		newApplyCommand(a), newUndoCommand(a), newAttachCommand(a), newPlanCommand(a), newCheckCommand(a), newFactsCommand(a), newRunsCommand(a),
-		newTrustCommand(a), newSecretCommand(a), newCleanCommand(a), newSchemaCommand(a), newExplainCommand(a),
+		newTrustCommand(a), newBootstrapCommand(a), newSecretCommand(a), newCleanCommand(a), newSchemaCommand(a), newExplainCommand(a),
 		newProfilesCommand(a), newDemoCommand(a), newCompletionCommand(a), newVersionCommand(a),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -35,6 +35,9 @@ func ScanCertificate(ctx context.Context, o Options) (Certificate, error) {
 	if err != nil {
 		return Certificate{}, err
 	}
+	if o.TLS != nil && !*o.TLS || port == httpPort {
+		return Certificate{}, &transport.Error{Kind: transport.Protocol, Err: hint.New(fmt.Errorf("%s is reached by HTTP: it shows no certificate", o.label(host)), "there is nothing to trust; what goes over HTTP is sealed by Kerberos or NTLM")}
+	}
 	if port == 0 {
 		port = httpsPort
 	}
@@ -131,5 +134,3 @@ func (o *Options) trustArgs(address string) string {
 	}
 	return "--device winrm://" + address
 }
-
-var _ = transport.HostKey

@@ -49,7 +49,7 @@ type connect struct {
 	User string `json:"user,omitzero" title:"User" example:"admin" null:"true"`
 	// The password to log on with, from a secret.
 	Password string `json:"password,omitzero" title:"Password" example:"${secrets.admin}" secret:"true" null:"true"`
-	// The file of the private SSH key. ~ is the home folder.
+	// The file of the private SSH key; with auth: certificate, of the certificate and its key, in PEM. ~ is the home folder.
 	IdentityFile string `json:"identityFile,omitzero" title:"Identity file" example:"~/.ssh/fitout" null:"true"`
 	// The host to go through, as USER@HOST:PORT; several are divided by commas.
 	Jump string `json:"jump,omitzero" title:"Jump host" example:"admin@gate" null:"true"`
