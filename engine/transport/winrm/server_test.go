@@ -27,7 +27,7 @@ type server struct {
 
 	mu       sync.Mutex
 	shells   map[string]*serverShell
-	log      []string                                            // actions
+	log      []string                                               // actions
 	hook     func(action string, w http.ResponseWriter) (done bool) // answers instead
 	envelope int
 }
