@@ -1,16 +1,15 @@
+//go:build unix
+
 package winrm
 
 import (
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"github.com/fitout-dev/fitout/engine/transport"
 	"github.com/fitout-dev/fitout/engine/transport/transporttest"
 	"github.com/fitout-dev/fitout/integration/lab"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContractInProcess(t *testing.T) {
 	s := newServer(t)
