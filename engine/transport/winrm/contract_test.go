@@ -10,7 +10,6 @@ import (
 	"github.com/fitout-dev/fitout/integration/lab"
 )
 
-
 func TestContractInProcess(t *testing.T) {
 	s := newServer(t)
 	p := lab.NewProxy(t, s.address())
