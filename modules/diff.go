@@ -2,6 +2,7 @@ package modules
 
 import (
 	"reflect"
+	"runtime"
 	"slices"
 
 	"github.com/fitout-dev/fitout/modules/host"
@@ -33,7 +34,7 @@ type Change struct {
 	After    any    `json:"after,omitzero"`
 }
 
-// Diff compares what a profile wants with what is there. living is false for a root that no system runs in.
+// Diff compares what a profile wants with what is there, on the device. living is false for a root that no system runs in.
 func (t *Type) Diff(want, have any, living bool) (Op, []Change) {
 	wantState, haveState := t.StateOf(want), t.StateOf(have)
 	if wantState != Present {
@@ -49,7 +50,7 @@ func (t *Type) Diff(want, have any, living bool) (Op, []Change) {
 	}
 	var changes []Change
 	for _, f := range t.Fields {
-		if f.Role != Managed && !f.Undo || f.Living && !living {
+		if f.Role != Managed && !f.Undo || f.Living && !living || !f.Exists(runtime.GOOS) {
 			continue
 		}
 		if isUnset(want, f) {

@@ -29,11 +29,16 @@ type Field struct {
 	Argv                        bool     // a program's arguments, which every user of a device can read
 	Undo                        bool     // compared where undo wants it, though a profile can't declare it
 	Blob                        []string // what a profile writes for it
+	On                          []string // the platforms that have it; nil is all
+	Experimental                []string // the platforms on which it was never seen to work on a real system
 	index                       int
 }
 
 // IsBlob says whether the property is a file's content.
 func (f Field) IsBlob() bool { return len(f.Blob) > 0 }
+
+// Exists says whether a platform has the property.
+func (f Field) Exists(os string) bool { return f.On == nil || slices.Contains(f.On, os) }
 
 // Enum lists the allowed values, or nil.
 func (f Field) Enum() []string {
@@ -77,6 +82,16 @@ func fieldsOf(t reflect.Type) []Field {
 		}
 		if b := sf.Tag.Get("blob"); b != "" {
 			f.Blob = strings.Split(b, ",")
+		}
+		for tag, to := range map[string]*[]string{"on": &f.On, "experimental": &f.Experimental} {
+			if s := sf.Tag.Get(tag); s != "" {
+				*to = strings.Split(s, ",")
+			}
+			for _, p := range *to {
+				if !slices.Contains(everywhere, p) {
+					bad("%s: no platform %q", tag, p)
+				}
+			}
 		}
 		unset := slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice, reflect.Map}, sf.Type.Kind())
 		switch f.Role {

@@ -34,6 +34,8 @@
 //	,argv            a program's arguments: every user of a device can read them, so no secret may be among them
 //	ref:"users"      names an entry of that type, which comes first where it is declared
 //	blob:"content"   on a *host.Blob: what the profile may write instead: content, source, template
+//	on:"windows"     only these platforms have the property: elsewhere it isn't compared, and a plan notes it
+//	experimental:"windows"  it was never seen to work on a real system there
 //	title, enum, pattern, example, minimum, format: for the schema. The doc comment is the description.
 //
 // # Observe and Apply
@@ -146,6 +148,11 @@ type (
 	// Platformed limits a type to some of linux, windows and darwin.
 	Platformed interface {
 		Platforms() []string
+	}
+	// Experimenter names the platforms on which the type was never seen to work on a real system: where there was none to
+	// try it on. Schema, reference and plan say so.
+	Experimenter interface {
+		Experimental() []string
 	}
 )
 

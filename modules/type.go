@@ -137,7 +137,36 @@ func (t *Type) Platforms() []string {
 	if p, ok := t.resource.(Platformed); ok {
 		return p.Platforms()
 	}
-	return []string{"linux", "windows", "darwin"}
+	return everywhere
+}
+
+var everywhere = []string{"linux", "windows", "darwin"}
+
+// Experimental lists the platforms on which the type was never seen to work on a real system.
+func (t *Type) Experimental() []string {
+	if e, ok := t.resource.(Experimenter); ok {
+		return e.Experimental()
+	}
+	return nil
+}
+
+// Notes is what a plan says beside a declaration on a platform: properties that don't exist there, and what is
+// experimental.
+func (t *Type) Notes(want any, os string) []string {
+	var notes []string
+	if slices.Contains(t.Experimental(), os) {
+		notes = append(notes, "experimental on "+os)
+	}
+	for _, f := range t.Fields {
+		switch {
+		case f.Role == Observed || t.Value(want, f) == nil:
+		case !f.Exists(os):
+			notes = append(notes, f.Name+": not on "+os)
+		case slices.Contains(f.Experimental, os):
+			notes = append(notes, f.Name+": experimental on "+os)
+		}
+	}
+	return notes
 }
 
 // Batch says whether all changes of the type are applied in one transaction.

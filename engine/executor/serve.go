@@ -178,6 +178,9 @@ func (s *session) observe(ctx context.Context, req *wire.Observe) {
 		*o = f.report(h, it)
 		if it.bad == nil {
 			o.NoUndo = h.Scrub(noUndo(it, f, &keeps))
+			if f.op != modules.Skip {
+				o.Notes = it.typ.Notes(it.want, h.OS())
+			}
 		}
 		pending = pending || f.pending()
 		if it.bad != nil || f.op == modules.Skip || f.op == modules.Delete {

@@ -73,6 +73,7 @@ type Resource struct {
 	Diff     string           `json:"diff,omitempty"` // of a text file's content
 	Digest   string           `json:"digest,omitempty"`
 	NoUndo   string           `json:"noUndo,omitempty"`  // why nothing could take the change back, or ""
+	Notes    []string         `json:"notes,omitempty"`   // what doesn't exist on the device's platform, or is experimental there
 	Reboot   string           `json:"reboot,omitempty"`  // its own policy of rebooting, or ""
 	Connect  map[string]any   `json:"connect,omitempty"` // how the device is reached afterwards, a password left out
 	Shape    string           `json:"shape"`             // stands for the declaration, secrets left out
@@ -117,7 +118,7 @@ func (c Counts) Add(o Counts) Counts {
 func Make(name, address string, resources []profile.Resource, blobs map[string]profile.Content, observed *wire.Observed) Device {
 	d := Device{Name: name, Address: address, Reboot: observed.Reboot, Findings: observed.Findings}
 	for i, o := range observed.Observations {
-		r := Resource{Address: o.Address, Op: o.Op, Changes: o.Changes, Reason: o.Reason, Error: o.Error, Hint: o.Hint, Digest: o.Digest, NoUndo: o.NoUndo}
+		r := Resource{Address: o.Address, Op: o.Op, Changes: o.Changes, Reason: o.Reason, Error: o.Error, Hint: o.Hint, Digest: o.Digest, NoUndo: o.NoUndo, Notes: o.Notes}
 		if i < len(resources) {
 			r.Position, r.Shape = resources[i].Position.String(), Shape(resources[i])
 			r.Diff = contentDiff(resources[i], blobs, o)

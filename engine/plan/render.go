@@ -179,6 +179,9 @@ func resource(b *strings.Builder, r Resource, s Style) {
 		line += "  (" + reached(r.Connect) + ")"
 	}
 	fmt.Fprintf(b, "  %s\n", s.paint(sign.color, fit(line, s.Width-2)))
+	for _, n := range r.Notes {
+		fmt.Fprintf(b, "      %s\n", s.paint(dim, fit("note: "+n, s.Width-6)))
+	}
 	if r.NoUndo != "" && r.pending() {
 		fmt.Fprintf(b, "      %s\n", s.paint(dim, fit("can't be undone: "+r.NoUndo, s.Width-6)))
 	}

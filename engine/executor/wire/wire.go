@@ -125,6 +125,8 @@ type Observation struct {
 	Binary bool    `json:"binary,omitempty"`
 	// Digest stands for operation and changes, unredacted values left out.
 	Digest string `json:"digest,omitempty"`
+	// Notes say what of the declaration doesn't exist on the device's platform, and what is experimental there.
+	Notes []string `json:"notes,omitempty"`
 	// NoUndo is why nothing could take the change back, or "".
 	NoUndo string `json:"noUndo,omitempty"`
 }

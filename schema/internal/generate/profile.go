@@ -210,6 +210,7 @@ func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 		if f.Role == modules.State && doc == "" {
 			doc = "Whether it should be there: " + strings.Join(f.Enum(), " or ") + "."
 		}
+		doc += limits(f.On, f.Experimental)
 		v, err := g.value(f.Type, f.Tag, at)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
@@ -246,6 +247,7 @@ func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	doc += limits(nil, t.Experimental())
 	at := place{null: t.Singleton()}
 	o, err := g.annotate(title(t.Name), doc, owner, "", shortOr(short, at, properties, required))
 	if err != nil {
@@ -258,6 +260,18 @@ func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 		o.set("x-observed", observed)
 	}
 	return o, nil
+}
+
+// limits says where something exists, and where it was never seen to work.
+func limits(on, experimental []string) string {
+	text := ""
+	if on != nil {
+		text += " On " + strings.Join(on, " and ") + " only."
+	}
+	if experimental != nil {
+		text += " Experimental on " + strings.Join(experimental, " and ") + ": it was not tried on a real system there."
+	}
+	return text
 }
 
 // blob adds the properties that a profile writes for a content.
