@@ -12,6 +12,9 @@ import (
 	"github.com/fitout-dev/fitout/engine/executor/nodump"
 )
 
+// placed, where it isn't nil, sees that this program is where it should be. It says whether that was all to be done.
+var placed func(dir *string) (done bool, err error)
+
 func main() {
 	nodump.Set()
 	root := flag.String("root", "/", "the device's root folder")
@@ -22,6 +25,14 @@ func main() {
 	if *dir == "" {
 		fmt.Fprintln(os.Stderr, "fitout's executor is started by fitout: see fitout apply --help")
 		os.Exit(1)
+	}
+	if placed != nil {
+		if done, err := placed(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "executor:", err)
+			os.Exit(1)
+		} else if done {
+			return
+		}
 	}
 	outliveListener()
 	// It lives for a moment as a rule: collecting garbage would cost half of that. The limit bounds it on small devices.

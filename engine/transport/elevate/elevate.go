@@ -169,3 +169,11 @@ func (t *Transport) name() string {
 	}
 	return t.inner.User()
 }
+
+// OS is what the inner transport knows of the device's system.
+func (t *Transport) OS() string {
+	if o, ok := t.inner.(interface{ OS() string }); ok {
+		return o.OS()
+	}
+	return ""
+}

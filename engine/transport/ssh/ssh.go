@@ -14,6 +14,7 @@
 package ssh
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -195,4 +196,12 @@ func (t *Transport) lost() error {
 		err = fmt.Errorf("%w: %w", err, t.via.lost())
 	}
 	return &transport.Error{Kind: transport.Lost, Err: hint.New(err, "%s", remedy)}
+}
+
+// OS is "windows" where the server says that it is Windows' own, and "" where it may be anything.
+func (t *Transport) OS() string {
+	if bytes.Contains(t.client.ServerVersion(), []byte("OpenSSH_for_Windows")) {
+		return "windows"
+	}
+	return ""
 }
