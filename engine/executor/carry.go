@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 )
 
@@ -177,13 +176,10 @@ func (r *runner) serve(c net.Conn) {
 // dialRunner joins a runner. One that was just started gets the time to open its door.
 // What the journal holds from event number from on, it has done.
 func dialRunner(ctx context.Context, dir, run string, from int, patient bool) (net.Conn, error) {
-	path, done := socketPath(dir, run)
-	defer done()
 	const longestWait = 50 * time.Millisecond
 	deadline := time.Now().Add(starting)
 	for wait := time.Millisecond; ; wait = min(2*wait, longestWait) {
-		var d net.Dialer
-		c, err := d.DialContext(ctx, "unix", path)
+		c, err := dialSocket(ctx, dir, run)
 		if err == nil || !patient || time.Now().After(deadline) || ctx.Err() != nil {
 			return c, err
 		}
@@ -196,18 +192,4 @@ func dialRunner(ctx context.Context, dir, run string, from int, patient bool) (n
 		}
 		time.Sleep(wait)
 	}
-}
-
-func listenRunner(dir, run string) (net.Listener, error) {
-	path, done := socketPath(dir, run)
-	defer done()
-	disk.OS.Remove(filepath.Join(runDir(dir, run), "socket"))
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("let sessions join run %s: %w", run, err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // tidy removes it; its path may have been an open folder's
-	}
-	return l, os.Chmod(filepath.Join(runDir(dir, run), "socket"), 0o600)
 }

@@ -4,7 +4,6 @@ package executor
 
 import (
 	"os"
-	"strings"
 	"syscall"
 )
 
@@ -24,10 +23,4 @@ func claim(name string) (release func()) {
 	}
 	_ = tryLock(f)
 	return func() { f.Close() }
-}
-
-// bootID names this start of the machine.
-func bootID() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b))
 }

@@ -91,13 +91,10 @@ func (r *run) restartBefore(batch []*item) bool {
 
 // restart brings the machine down, for a run that goes on afterwards. ok says that the run goes on now, since it may not.
 func (r *run) restart(ctx context.Context) (o outcome, ok bool) {
-	now := restart{Boot: bootID(), Changed: r.counts.Changed, Now: true}
-	reasons := map[string]bool{}
+	now := restart{Boot: bootID(), Changed: r.counts.Changed, Now: true, Reason: r.reasons()}
 	for _, re := range r.wants {
-		reasons[re.Reason] = true
 		now.Addresses = append(now.Addresses, re.Addresses...)
 	}
-	now.Reason = strings.Join(slices.Sorted(maps.Keys(reasons)), "; ")
 	if r.goingDown { // an earlier process has told it to
 		return r.goDown(ctx)
 	}
@@ -125,10 +122,19 @@ func (r *run) restart(ctx context.Context) (o outcome, ok bool) {
 	return r.goDown(ctx)
 }
 
+// reasons is all that the machine is to be restarted for.
+func (r *run) reasons() string {
+	reasons := map[string]bool{}
+	for _, re := range r.wants {
+		reasons[re.Reason] = true
+	}
+	return strings.Join(slices.Sorted(maps.Keys(reasons)), "; ")
+}
+
 // goDown tells the machine to restart, and waits for its end.
 func (r *run) goDown(ctx context.Context) (o outcome, ok bool) {
 	quiet := host.New(r.host.Root()) // the last that is heard is that the machine restarts
-	if _, err := quiet.Must(ctx, host.Cmd{Args: rebootCommand}); err != nil {
+	if err := restartMachine(ctx, quiet, r.reasons()); err != nil {
 		r.log.add(wire.Event{Type: wire.Log, Level: "ERROR", Text: "restart the machine: " + r.host.Scrub(err.Error())})
 		r.settle()
 		return 0, true
@@ -257,10 +263,8 @@ func (r *run) warn(ctx context.Context, reason string) bool {
 	}
 	delay := cmp.Or(r.doc.Settings.RebootDelay, rebootDelay)
 	text := fmt.Sprintf("This machine restarts in %s: %s. Save your work.", delay.Round(time.Second), reason)
-	if len(warnCommand) > 0 {
-		if _, err := r.host.Must(ctx, host.Cmd{Args: append(slices.Clone(warnCommand), text)}); err != nil {
-			r.host.Log().Warn("those who are logged on could not be warned", "error", err.Error())
-		}
+	if err := warnAll(ctx, r.host, text); err != nil {
+		r.host.Log().Warn("those who are logged on could not be warned", "error", err.Error())
 	}
 	r.log.add(wire.Event{Type: wire.Waiting, Text: fmt.Sprintf("%s for those who are logged on, before the machine restarts", delay)})
 	return r.sleep(ctx, delay)

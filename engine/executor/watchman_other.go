@@ -10,5 +10,5 @@ func startWatchman(o Options, run string, every time.Duration) (end func(), err 
 	if err != nil {
 		return nil, err
 	}
-	return startSleeper([]string{exe, "-dir", o.Dir, "-root", o.Root, "-run", run}, every)
+	return startSleeper(runnerArgs(exe, o, run), every)
 }

@@ -15,6 +15,11 @@ import (
 // placed, where it isn't nil, sees that this program is where it should be. It says whether that was all to be done.
 var placed func(dir *string) (done bool, err error)
 
+// around is what a platform does around a run that is carried out.
+var around = func(carry func(atBoot bool, stop <-chan struct{}) error, atBoot bool) error {
+	return carry(atBoot, told())
+}
+
 func main() {
 	nodump.Set()
 	root := flag.String("root", "/", "the device's root folder")
@@ -41,7 +46,10 @@ func main() {
 	o := executor.Options{Root: *root, Dir: *dir, Detached: *run != ""}
 	var err error
 	if *run != "" {
-		err = executor.Carry(context.Background(), o, *run, *boot, told())
+		carry := func(atBoot bool, stop <-chan struct{}) error {
+			return executor.Carry(context.Background(), o, *run, atBoot, stop)
+		}
+		err = around(carry, *boot)
 	} else {
 		o.Detach = func(ctx context.Context, run string) error { return executor.Detach(ctx, o, run) }
 		err = executor.Serve(context.Background(), os.Stdin, os.Stdout, o)
