@@ -76,9 +76,9 @@ func (p *certProblem) why() string {
 		return fmt.Sprintf("it is for %s, not %s", strings.Join(names, ", "), name.Host)
 	case errors.As(p.err, &authority):
 		if p.cert.Issuer.String() == p.cert.Subject.String() {
-			return "self-signed by " + p.cert.Subject.CommonName
+			return "self-signed by " + p.cert.Subject.String()
 		}
-		return "no known authority: " + p.cert.Issuer.CommonName
+		return "no known authority: " + p.cert.Issuer.String()
 	case p.err != nil:
 		return p.err.Error()
 	}

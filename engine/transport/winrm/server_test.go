@@ -11,6 +11,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -32,6 +33,7 @@ type server struct {
 	log      []string                                               // actions
 	hook     func(action string, w http.ResponseWriter) (done bool) // answers instead
 	envelope int
+	refused  int // logins
 }
 
 type serverShell struct {
@@ -59,7 +61,7 @@ const (
 func newServer(t testing.TB) *server {
 	s := &server{t: t, shells: map[string]*serverShell{}, envelope: maxEnvelope}
 	s.Server = httptest.NewUnstartedServer(s)
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(func() {
 		s.mu.Lock()
@@ -124,6 +126,9 @@ type request struct {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, password, _ := r.BasicAuth()
 	if user != testUser || password != testPassword {
+		s.mu.Lock()
+		s.refused++
+		s.mu.Unlock()
 		w.Header().Set("WWW-Authenticate", `Basic realm="WSMAN"`)
 		w.Header().Add("WWW-Authenticate", "Negotiate")
 		w.WriteHeader(http.StatusUnauthorized)

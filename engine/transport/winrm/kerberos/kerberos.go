@@ -145,11 +145,12 @@ func Login(ctx context.Context, o Options) (*Client, error) {
 		return nil, err
 	}
 	err = within(ctx, func() error { return guarded(krb.Login) })
+	user := krb.Credentials.UserName() + "@" + krb.Credentials.Domain()
 	if err != nil {
 		krb.Destroy()
-		return nil, explain(fmt.Errorf("kerberos: login of %s@%s: %w", krb.Credentials.UserName(), krb.Credentials.Domain(), err), err)
+		return nil, explain("login of "+user, err)
 	}
-	return &Client{krb: krb, User: krb.Credentials.UserName() + "@" + krb.Credentials.Domain()}, nil
+	return &Client{krb: krb, User: user}, nil
 }
 
 func (o Options) client(name, realm string, conf *config.Config) (*client.Client, error) {
@@ -200,7 +201,7 @@ func (c *Client) ticket(ctx context.Context, service string) (ticket messages.Ti
 		})
 	})
 	if err != nil {
-		return ticket, key, explain(fmt.Errorf("kerberos: ticket for %s: %w", service, err), err)
+		return ticket, key, explain("ticket for "+service, err)
 	}
 	if !isAES(key.KeyType) {
 		return ticket, key, &Error{Other, fmt.Errorf("kerberos: the ticket for %s has a key of type %d, and only AES is used", service, key.KeyType)}
@@ -230,12 +231,28 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
+// said has the words of an error of gokrb5 without its layers.
+type said struct {
+	text string
+	err  error
+}
+
+func (s *said) Error() string { return s.text }
+func (s *said) Unwrap() error { return s.err }
+
 // explain finds the reason. gokrb5 keeps the KDC's error code only as a word in its text.
-func explain(err, cause error) error {
+func explain(what string, cause error) error {
 	if e, ok := errors.AsType[*Error](cause); ok {
 		return e
 	}
 	text := cause.Error()
+	short := text
+	if _, code, ok := strings.Cut(text, "KRB Error: "); ok {
+		short = code
+	} else if i := strings.LastIndex(text, "Error: "); i >= 0 {
+		short = text[i+len("Error: "):]
+	}
+	err := &said{"kerberos: " + what + ": " + short, cause}
 	for _, r := range []struct {
 		word   string
 		reason Reason
@@ -244,6 +261,7 @@ func explain(err, cause error) error {
 		{"client password/keytab incorrect", WrongPassword},
 		{"KDC_ERR_C_PRINCIPAL_UNKNOWN", UnknownUser},
 		{"KDC_ERR_S_PRINCIPAL_UNKNOWN", UnknownService},
+		{"KRB_AP_ERR_MODIFIED", UnknownService}, // the name is another machine's
 		{"KRB_AP_ERR_SKEW", Skew},
 		{"clock skew", Skew},
 		{"KDC_ERR_KEY_EXPIRED", Expired},

@@ -94,7 +94,7 @@ func (s *Session) Token() []byte { return s.token }
 func (s *Session) Accept(answer []byte) error {
 	err := guarded(func() error { return s.accept(answer) })
 	if err != nil {
-		return explain(fmt.Errorf("kerberos: %w", err), err)
+		return explain("login", err)
 	}
 	return nil
 }
