@@ -6,7 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,6 +67,7 @@ func TestMain(m *testing.M) {
 //	strangers NAME...   the same, but their host keys aren't known
 //	rekey NAME          the device gets another host key than the one that is known
 //	gone NAME           the device's server ends
+//	certified NAME...   start an HTTPS server with a certificate that nobody knows for each; $NAME is its --device, by winrm
 //	exits N fitout ...  run the command, which must end with this status
 //	normal              write stdout and stderr to stdout.txt and stderr.txt, without what differs from run to run
 func TestScripts(t *testing.T) {
@@ -107,7 +112,16 @@ func TestScripts(t *testing.T) {
 				l.start(ts, args, false)
 				l.know(ts, l.servers[args[0]].Address(), old.HostKey())
 			},
-			"gone":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(theLab(ts).servers[args[0]].Close()) },
+			"gone": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(theLab(ts).servers[args[0]].Close()) },
+			"certified": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, name := range args {
+					s := httptest.NewUnstartedServer(http.NotFoundHandler())
+					s.Config.ErrorLog = log.New(io.Discard, "", 0)
+					s.StartTLS()
+					ts.Defer(s.Close)
+					ts.Setenv(strings.ReplaceAll(name, "-", "_"), "winrm://tester@"+s.Listener.Addr().String())
+				}
+			},
 			"exits":  exits,
 			"normal": normal,
 		},
@@ -228,6 +242,7 @@ var differs = []struct {
 }{
 	{regexp.MustCompile(`\d{8}-\d{6}-[0-9a-f]{6}`), "RUN"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT"},
+	{regexp.MustCompile(`SHA256:[0-9a-f]{64}`), "SHA256:CERT"},
 	{regexp.MustCompile(`SHA256:[A-Za-z0-9+/]{43}`), "SHA256:KEY"},
 	{regexp.MustCompile(`by \S+ from \S+,`), "by ME from HERE,"},
 	{regexp.MustCompile(`whether \d+ is`), "whether PORT is"},

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,9 +120,10 @@ func trust(lines []string, replace bool, certs []Certificate) ([]string, error) 
 	return out, nil
 }
 
-// label is what messages call a device.
+// label is what messages call a device at an address.
 func (o *Options) label(address string) string {
-	if o.Device == "" || o.Device == address {
+	host, _, err := net.SplitHostPort(address)
+	if o.Device == "" || o.Device == address || err == nil && o.Device == host {
 		return address
 	}
 	return fmt.Sprintf("%s (%s)", o.Device, address)

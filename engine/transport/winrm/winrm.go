@@ -71,6 +71,7 @@ type Options struct {
 type Conn struct {
 	o        Options
 	host     string
+	port     int // 0: not given
 	client   tls.Certificate
 	scan     func(*x509.Certificate, error) // gets the certificate, instead of a login
 	login    login
@@ -123,7 +124,7 @@ func prepare(o Options) (c *Conn, host string, port int, err error) {
 	if o.Timeout == 0 {
 		o.Timeout = 15 * time.Second
 	}
-	c = &Conn{o: o, host: host, running: map[*process]bool{}}
+	c = &Conn{o: o, host: host, port: port, running: map[*process]bool{}}
 	c.login.method = o.Auth
 	c.envelope.Store(maxEnvelope)
 	if !slices.Contains(Methods, o.Auth) {
@@ -326,8 +327,11 @@ func (c *Conn) over() error {
 }
 
 func (c *Conn) label() string {
-	if c.endpoint == nil {
-		return c.o.label(c.host)
+	switch {
+	case c.endpoint != nil:
+		return c.o.label(c.endpoint.address())
+	case c.port != 0:
+		return c.o.label(net.JoinHostPort(c.host, strconv.Itoa(c.port)))
 	}
-	return c.o.label(c.endpoint.address())
+	return c.o.label(c.host)
 }
