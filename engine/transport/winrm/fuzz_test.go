@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,7 +90,29 @@ bG8=</rsp:Stream><rsp:Stream Name="stderr" CommandId="1"><![CDATA[/w==]]></rsp:S
 	}
 }
 
+// Long output is read in another way.
+func TestLongReplies(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 4000)
+	stream := func(name, data string) string {
+		return `<rsp:Stream Name="` + name + `" CommandId="1">` + base64.StdEncoding.EncodeToString([]byte(data)) + `</rsp:Stream>`
+	}
+	r, err := parseReply([]byte(envelope(stream("stdout", "short") + stream("stdout", long) + `<rsp:Stream Name="stdout" End="true"/>` + stream("stderr", long+"!") + stream("stdout", "last"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []output{{"stdout", []byte("short")}, {"stdout", []byte(long)}, {"stderr", []byte(long + "!")}, {"stdout", []byte("last")}}
+	if !slices.EqualFunc(r.output, want, func(a, b output) bool { return a.stream == b.stream && bytes.Equal(a.data, b.data) }) {
+		t.Errorf("%d pieces of output", len(r.output))
+	}
+	for _, bad := range []string{stream("stdout", long)[:40000] + "*" + strings.Repeat("A", 5000) + "</rsp:Stream>", `<rsp:Stream Name="stdout">*0</rsp:Stream>`} {
+		if _, err := parseReply([]byte(envelope(bad))); err == nil {
+			t.Errorf("%.60q: no error", bad)
+		}
+	}
+}
+
 func FuzzReply(f *testing.F) {
+	f.Add([]byte(envelope(`<rsp:Stream Name="stdout">` + strings.Repeat("aGVsbG8h", 600) + `</rsp:Stream><rsp:Stream Name="stderr">*0</rsp:Stream>`)))
 	f.Add([]byte(envelope(`<rsp:Stream Name="stdout">aGVsbG8=</rsp:Stream><rsp:CommandState State="/CommandState/Done"><rsp:ExitCode>0</rsp:ExitCode></rsp:CommandState>`)))
 	f.Add([]byte(envelope(`<s:Fault><s:Code><s:Subcode><s:Value>w:TimedOut</s:Value></s:Subcode></s:Code><f:WSManFault Code="2150858793"><f:Message>x</f:Message></f:WSManFault></s:Fault>`)))
 	f.Add([]byte(envelope(`<w:Selector Name="ShellId">1</w:Selector><rsp:CommandId>2</rsp:CommandId><MaxEnvelopeSizekb>500</MaxEnvelopeSizekb>`)))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/transport"
 )
@@ -68,6 +69,8 @@ func (s *stdin) run() {
 			err = io.ErrClosedPipe
 		case s.p.requests.Err() != nil:
 			err = io.ErrClosedPipe
+		case ok && s.p.endsSoon(): // a server may say in many ways that there is nobody to read
+			err = io.ErrClosedPipe
 		default:
 			// What was written is lost: the program must not go on as if it had ended there.
 			err = c.explain(err)
@@ -75,6 +78,18 @@ func (s *stdin) run() {
 		}
 		s.fail(err)
 		return
+	}
+}
+
+// endsSoon waits a moment for the end of the program.
+func (p *process) endsSoon() bool {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 
