@@ -96,6 +96,11 @@ func (c *Conn) lose(err error) error {
 		return err
 	}
 	lost := c.lost(err)
+	_, isRefusal := errors.AsType[*refusal](err)
+	_, isCert := errors.AsType[*certProblem](err)
+	if isRefusal || isCert { // the device answers, but not as before: coming back doesn't help
+		lost = c.explain(err)
+	}
 	c.mu.Lock()
 	if c.broken == nil {
 		c.broken = lost

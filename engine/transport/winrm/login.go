@@ -116,8 +116,14 @@ func (c *Conn) logIn(ctx context.Context, w *wire) error {
 			return nil
 		}
 		password, err := c.secret(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.renew(ctx, w); err != nil {
+			return err
+		}
 		w.basic = "Basic " + base64.StdEncoding.EncodeToString([]byte(c.o.User+":"+password))
-		return err
+		return nil
 	case byKerberos:
 		return c.kerberos(ctx, w)
 	case byNTLM:
@@ -136,16 +142,23 @@ func (c *Conn) logIn(ctx context.Context, w *wire) error {
 		if c.o.Password == nil && c.o.Prompt == nil {
 			return err
 		}
-		if w.broken() { // the server closes what it refuses
-			again, err := c.connect(ctx, w.endpoint)
-			if err != nil {
-				return err
-			}
-			*w = *again
-		}
 	}
 	l.method = byNTLM
 	return c.ntlm(ctx, w)
+}
+
+// renew makes a connection anew that the server has closed meanwhile: because it refused Kerberos on it, or because the
+// password took its time.
+func (c *Conn) renew(ctx context.Context, w *wire) error {
+	if !w.broken() {
+		return nil
+	}
+	w.close()
+	again, err := c.connect(ctx, w.endpoint)
+	if err == nil {
+		*w = *again
+	}
+	return err
 }
 
 // final are the failures of Kerberos that NTLM must not follow: the password, or the account, was judged.
@@ -181,6 +194,9 @@ func (c *Conn) kerberos(ctx context.Context, w *wire) error {
 		}
 		l.krb = krb
 	}
+	if err := c.renew(ctx, w); err != nil {
+		return err
+	}
 	s, err := l.krb.Session(ctx, w.endpoint.service(), w.binding())
 	if err != nil {
 		return err
@@ -208,6 +224,9 @@ func (c *Conn) kerberos(ctx context.Context, w *wire) error {
 
 func (c *Conn) ntlm(ctx context.Context, w *wire) error {
 	password, err := c.secret(ctx)
+	if err == nil {
+		err = c.renew(ctx, w)
+	}
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func (p *process) Kill() error { p.end(nil); return nil }
 // end ends the program on the device, too, and its shell, with all that it started.
 func (p *process) end(cause error) {
 	if p.giveUp(cause, io.EOF) {
-		go p.c.dropShell(p.shell, p.command)
+		p.c.dropShell(p.shell, p.command)
 	}
 }
 

@@ -39,6 +39,7 @@ func ScanCertificate(ctx context.Context, o Options) (Certificate, error) {
 	if o.TLS != nil && !*o.TLS || port == httpPort {
 		return Certificate{}, &transport.Error{Kind: transport.Protocol, Err: hint.New(fmt.Errorf("%s is reached by HTTP: it shows no certificate", o.label(host)), "there is nothing to trust; what goes over HTTP is sealed by Kerberos or NTLM")}
 	}
+	defer c.end()
 	if port == 0 {
 		port = httpsPort
 	}

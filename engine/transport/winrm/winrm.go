@@ -84,6 +84,10 @@ type Conn struct {
 	envelope atomic.Int64 // how large a request may be
 	asked    atomic.Bool  // the server's limits
 
+	life     context.Context // of what goes on in the background
+	end      context.CancelFunc
+	cleaning sync.WaitGroup
+
 	mu      sync.Mutex
 	wires   []*wire  // idle
 	shells  []*shell // idle
@@ -125,6 +129,7 @@ func prepare(o Options) (c *Conn, host string, port int, err error) {
 		o.Timeout = 15 * time.Second
 	}
 	c = &Conn{o: o, host: host, port: port, running: map[*process]bool{}}
+	c.life, c.end = context.WithCancel(context.Background())
 	c.login.method = o.Auth
 	c.envelope.Store(maxEnvelope)
 	if !slices.Contains(Methods, o.Auth) {
@@ -152,10 +157,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 		return nil, err
 	}
 	if c.endpoint, err = c.dial(ctx, host, port); err != nil {
-		c.dropWires()
-		if c.login.krb != nil {
-			c.login.krb.Close()
-		}
+		c.hangUp()
 		return nil, c.explain(err)
 	}
 	c.ready.Store(true)
@@ -221,7 +223,7 @@ func (c *Conn) start(ctx context.Context, line string) (*process, error) {
 		if ok && f.noShell() && idle {
 			continue // dropped while it was idle: nothing was started
 		}
-		go c.dropShell(s, "")
+		c.dropShell(s, "")
 		return nil, err
 	}
 }
@@ -264,17 +266,21 @@ func (c *Conn) newShell(ctx context.Context) (*shell, error) {
 	return &shell{id: r.shell}, nil
 }
 
-// cleanup is how long ending a program, and its shell, may take.
-const cleanup = 1500 * time.Millisecond
+const (
+	cleanup = 10 * time.Second        // how long ending a program, and its shell, may take
+	goodbye = 1500 * time.Millisecond // and how long Close waits for that
+)
 
-// dropShell ends a shell, and first the command that runs in it. It doesn't wait for long.
+// dropShell ends a shell in the background, and first the command that runs in it.
 func (c *Conn) dropShell(s *shell, command string) {
-	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
-	defer cancel()
-	if command != "" {
-		c.send(ctx, c.requests.terminate(s.id, command), poll)
-	}
-	c.send(ctx, c.requests.delete(s.id), poll)
+	c.cleaning.Go(func() {
+		ctx, cancel := context.WithTimeout(c.life, cleanup)
+		defer cancel()
+		if command != "" {
+			c.send(ctx, c.requests.terminate(s.id, command), poll)
+		}
+		c.send(ctx, c.requests.delete(s.id), poll)
+	})
 }
 
 // Close ends all programs, and their shells.
@@ -285,35 +291,38 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.closed = true
-	running, shells, broken := slices.Collect(maps.Keys(c.running)), c.shells, c.broken != nil
+	running, shells, broken := slices.Collect(maps.Keys(c.running)), slices.Clone(c.shells), c.broken != nil
 	c.shells = nil
 	c.mu.Unlock()
-	var ending sync.WaitGroup
 	for _, p := range running {
 		if p.giveUp(c.lost(nil), c.lost(nil)) && !broken {
-			ending.Go(func() { c.dropShell(p.shell, "") }) // with the shell go its programs
+			shells = append(shells, p.shell) // with the shell go its programs
 		}
 	}
 	if !broken {
 		for _, s := range shells {
-			ending.Go(func() { c.dropShell(s, "") })
+			c.dropShell(s, "")
 		}
 	}
-	ending.Wait()
-	c.dropWires()
-	if c.login.krb != nil {
-		c.login.krb.Close()
-	}
+	late := time.AfterFunc(goodbye, c.end)
+	c.cleaning.Wait()
+	late.Stop()
+	c.hangUp()
 	return nil
 }
 
-func (c *Conn) dropWires() {
+// hangUp closes all connections, and forgets the tickets.
+func (c *Conn) hangUp() {
+	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range c.wires {
 		w.close()
 	}
 	c.wires, c.dropped = nil, true
+	if c.login.krb != nil {
+		c.login.krb.Close()
+	}
 }
 
 // over says why nothing can be started any more.

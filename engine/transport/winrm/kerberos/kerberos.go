@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/config"
@@ -207,8 +208,15 @@ func (c *Client) ticket(ctx context.Context, service string) (ticket messages.Ti
 	return ticket, key, nil
 }
 
-// within runs what knows no context: gokrb5 gives a KDC five seconds for each answer, so that a call left alone ends soon.
+// slow is when we give up: gokrb5 gives each KDC five seconds, and the DNS as long as it takes.
+const slow = 20 * time.Second
+
+var errSlow = &Error{Unreachable, fmt.Errorf("kerberos: no KDC has answered within %v", slow)}
+
+// within runs what knows no context. A call that is left alone ends soon after.
 func within(ctx context.Context, f func() error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, slow, errSlow)
+	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	select {
