@@ -13,7 +13,11 @@
 //
 // A Debian machine is a systemd-nspawn container with a full systemd, an overlay on a disk of limited size ([Disk]),
 // cgroups, host keys and a machine ID of its own. It reaches nothing but the lab's bridge; [Lab.AptRepo] serves packages
-// there. [Dropbear] is the same with another sshd and busybox's tools. [QEMU] is a virtual machine under software
+// there. [Dropbear] is the same with another sshd and busybox's tools. [Wine] is Windows as far as Wine is: Go programs,
+// registry, services, files, MSI and more are real there; see [Machine.Windows], [Machine.WindowsPath] and the tests of this
+// package. Its restart is one of Windows (services, RunOnce, pending renames), and shutdown.exe and ExitWindowsEx bring one
+// about. Not like Windows: a path that begins with / is a Unix one there, and what a crash finds unwritten of the registry
+// is up to 30 seconds old, as long as nobody calls RegFlushKey. [QEMU] is a virtual machine under software
 // emulation, for what a container can't show (kernel.* and vm.* settings, the clock, a power cut); it boots in minutes.
 // [Proxy] stands between controller and device, and delays, cuts, stalls and counts.
 //

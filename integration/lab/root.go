@@ -164,7 +164,7 @@ func (l *Lab) root(ctx context.Context, kind Kind) (string, error) {
 	if err != nil || kind != Wine {
 		return root, err
 	}
-	tools, err := l.wineTools(ctx)
+	tools, err := l.wineTools(ctx, root)
 	return tools + ":" + root, err
 }
 

@@ -79,7 +79,7 @@ func (c *WindowsCommand) Run() (code int, err error) {
 	defer os.Remove(filepath.Join(m.Root(), codeFile))
 	cmd := exec.CommandContext(c.ctx, "nsenter", append(enter(leader), "/usr/local/bin/wine64", "lab.exe", "run",
 		`Z:\`+strings.ReplaceAll(codeFile, "/", `\`), cmp.Or(c.Dir, `C:\`), c.Line)...)
-	cmd.Env = append(slices.Clone(machineEnv), c.Env...)
+	cmd.Env = append(append(slices.Clone(machineEnv), c.Env...), runMark+codeFile)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
 	if c.Stderr == nil {
@@ -89,7 +89,7 @@ func (c *WindowsCommand) Run() (code int, err error) {
 	cmd.WaitDelay = time.Second // what the program left running may keep stdout open
 	err = cmd.Run()
 	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
+		return 0, errors.Join(context.Cause(c.ctx), m.killMarked(runMark+codeFile))
 	}
 	b, readErr := os.ReadFile(filepath.Join(m.Root(), codeFile))
 	if readErr != nil {
@@ -97,6 +97,19 @@ func (c *WindowsCommand) Run() (code int, err error) {
 	}
 	n, err := strconv.ParseUint(string(b), 10, 32)
 	return int(n), err
+}
+
+// runMark is in the environment of what one WindowsCommand started, children of children included: Windows has no process
+// groups that a signal would reach.
+const runMark = "FITOUT_LAB_RUN="
+
+func (m *Machine) killMarked(mark string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := m.Exec(ctx, `for e in /proc/[0-9]*/environ; do
+		if grep -qzxF '`+mark+`' "$e" 2>/dev/null; then e=${e#/proc/}; kill -KILL "${e%/environ}" || :; fi
+	done`)
+	return err
 }
 
 // Output runs the program and returns its standard output without the last line end. A code other than 0 is an error that

@@ -23,7 +23,7 @@ var (
 	//go:embed wine
 	wineFiles embed.FS
 	// winePrograms are the names under which system32 has what wintools builds to.
-	winePrograms = []string{"lab.exe", "tar.exe", "shutdown.exe"}
+	winePrograms = []string{"lab.exe", "tar.exe", "shutdown.exe", "wineboot.exe"}
 )
 
 const (
@@ -32,7 +32,7 @@ const (
 )
 
 // wineTools returns a folder with what lies over Wine's root: another cache entry, so that a change here leaves Wine's alone.
-func (l *Lab) wineTools(ctx context.Context) (string, error) {
+func (l *Lab) wineTools(ctx context.Context, root string) (string, error) {
 	var recipe strings.Builder
 	for _, f := range []embed.FS{wineSources, wineFiles} {
 		err := fs.WalkDir(f, ".", func(name string, d fs.DirEntry, err error) error {
@@ -47,7 +47,7 @@ func (l *Lab) wineTools(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	fmt.Fprintln(&recipe, winePrograms)
+	fmt.Fprintln(&recipe, winePrograms, filepath.Base(root))
 	return l.cached(ctx, "winetools", recipe.String(), func(dir string, log io.Writer) error {
 		if err := buildForWindows(ctx, log, wineSources, filepath.Join(dir, system32, winePrograms[0])); err != nil {
 			return err
@@ -65,9 +65,10 @@ func (l *Lab) wineTools(ctx context.Context) (string, error) {
 			return err
 		}
 		script := `cd "$1"; chmod 755 usr/local/bin/*
-			ln -s ../wine.service etc/systemd/system/multi-user.target.wants/
-			mkdir -p "$2/drivers/etc"; ln -s "../$2/drivers/etc/hosts" etc/hosts`
-		return run(ctx, "sh", "-ec", "mkdir -p \"$1/etc/systemd/system/multi-user.target.wants\"; "+script, "sh", dir, system32)
+			for unit in wine.service windows-shutdown.path; do ln -s ../$unit etc/systemd/system/multi-user.target.wants/; done
+			mkdir -p "$2/drivers/etc"; ln -s "../$2/drivers/etc/hosts" etc/hosts
+			cp -a "$3/$2/wineboot.exe" "$2/wineboot-real.exe"`
+		return run(ctx, "sh", "-ec", "mkdir -p \"$1/etc/systemd/system/multi-user.target.wants\"; "+script, "sh", dir, system32, root)
 	})
 }
 
