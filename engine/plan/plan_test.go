@@ -65,7 +65,7 @@ func fleet() []Device {
 	}
 	blobs := map[string]profile.Content{"aa": content("hello\nthere\n", false), "bb": content("hunter2!\n", true), "cc": content("\x00\x01\x02\x03", false)}
 	found := &wire.Observed{Reboot: "updated: linux-image", Observations: []wire.Observation{
-		{Address: "hostname", Op: modules.Update, Changes: []modules.Change{{Property: "name", Before: "old", After: "new"}}},
+		{Address: "hostname", Op: modules.Update, Changes: []modules.Change{{Property: "name", Before: "old", After: "new"}}, Notes: []string{"experimental on windows"}},
 		{Address: "users/alice", Op: modules.Create, Changes: []modules.Change{{Property: "password", After: host.Marker}, {Property: "groups", After: []any{"sales"}}}},
 		{Address: "files//etc/motd", Op: modules.Update, Text: &old, Changes: []modules.Change{{Property: "content", Before: blob(host.Blob{Hash: "dd", Size: 12}), After: blob(motd)}, {Property: "mode", Before: "0600", After: "0644"}}},
 		{Address: "files//etc/key", Op: modules.Update, Changes: []modules.Change{{Property: "content", Before: host.Marker, After: host.Marker}}},
