@@ -11,6 +11,9 @@
 //	virtual                               a container's or hypervisor's name, "" on hardware
 //	disks                                 [{name, size, model, rotational}], size in bytes
 //	interfaces addresses                  [{name, mac, addresses}] without loopback; the addresses of all of them
+//	battery tpm secureBoot                {percent, mains}; "2.0" or "1.2"; whether only signed systems start
+//	loggedOn                              the users who have a session
+//	edition workgroup applications        Windows alone: Professional; what is joined instead of a domain; [{name, version}]
 //
 // What can't be found is left out, never guessed. Nothing among them is random or secret (no machine ID).
 package facts

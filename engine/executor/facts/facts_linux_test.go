@@ -3,6 +3,8 @@ package facts
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -16,16 +18,7 @@ import (
 	"github.com/fitout-dev/fitout/integration/lab"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) {
-	if os.Getenv("FITOUT_TEST_FACTS") != "" { // on a lab machine
-		json.NewEncoder(os.Stdout).Encode(Gather(host.New("/")))
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
 
 func tree(t *testing.T, files map[string]string) string {
 	t.Helper()
@@ -96,20 +89,26 @@ func TestMachines(t *testing.T) {
 			map[string]any{"virtual": "", "vendor": "LENOVO", "model": "20XW", "serial": "PF3ABCDE", "biosVersion": "N32ET75W", "cpu": "Intel(R) Core(TM) i7"}},
 		"a board nobody named": {map[string]string{"sys/class/dmi/id/sys_vendor": "To Be Filled By O.E.M.\n", "sys/class/dmi/id/product_name": "Default string\n", "sys/class/dmi/id/product_serial": "0\n"}, map[string]any{"virtual": ""}},
 		"disks":                {disk, map[string]any{"virtual": "", "disks": []any{map[string]any{"name": "sda", "size": int64(1953525168 * 512), "model": "Samsung SSD 870", "rotational": false}}}},
-		"QEMU":                 {map[string]string{"sys/class/dmi/id/sys_vendor": "QEMU\n", "sys/class/dmi/id/product_name": "Standard PC (Q35 + ICH9, 2009)\n"}, map[string]any{"virtual": "qemu", "vendor": "QEMU", "model": "Standard PC (Q35 + ICH9, 2009)"}},
-		"VMware":               {map[string]string{"sys/class/dmi/id/sys_vendor": "VMware, Inc.\n", "sys/class/dmi/id/product_name": "VMware7,1\n"}, map[string]any{"virtual": "vmware", "vendor": "VMware, Inc.", "model": "VMware7,1"}},
-		"Hyper-V":              {map[string]string{"sys/class/dmi/id/sys_vendor": "Microsoft Corporation\n", "sys/class/dmi/id/product_name": "Virtual Machine\n"}, map[string]any{"virtual": "hyper-v", "vendor": "Microsoft Corporation", "model": "Virtual Machine"}},
-		"a Surface":            {map[string]string{"sys/class/dmi/id/sys_vendor": "Microsoft Corporation\n", "sys/class/dmi/id/product_name": "Surface Pro\n"}, map[string]any{"virtual": "", "vendor": "Microsoft Corporation", "model": "Surface Pro"}},
-		"EC2":                  {map[string]string{"sys/class/dmi/id/sys_vendor": "Amazon EC2\n", "sys/class/dmi/id/product_name": "t3.micro\n"}, map[string]any{"virtual": "amazon", "vendor": "Amazon EC2", "model": "t3.micro"}},
-		"EC2, bare":            {map[string]string{"sys/class/dmi/id/sys_vendor": "Amazon EC2\n", "sys/class/dmi/id/product_name": "m5.metal\n"}, map[string]any{"virtual": "", "vendor": "Amazon EC2", "model": "m5.metal"}},
-		"Xen":                  {map[string]string{"sys/hypervisor/type": "xen\n"}, map[string]any{"virtual": "xen"}},
-		"an ARM guest":         {map[string]string{"proc/device-tree/hypervisor/compatible": "linux,kvm\x00", "proc/device-tree/model": "linux,dummy-virt\x00"}, map[string]any{"virtual": "kvm", "model": "linux,dummy-virt"}},
-		"a Raspberry Pi":       {map[string]string{"proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\x00", "proc/device-tree/serial-number": "10000000abcdef01\x00"}, map[string]any{"virtual": "", "model": "Raspberry Pi 4 Model B Rev 1.4", "serial": "10000000abcdef01"}},
-		"no firmware":          {map[string]string{"proc/cpuinfo": cpu("hypervisor lahf_lm"), ".dockerenv": ""}, map[string]any{"virtual": "vm", "cpu": "Intel(R) Core(TM) i7"}},
-		"nspawn":               {map[string]string{"run/systemd/container": "systemd-nspawn\n", "sys/class/dmi/id/product_serial": "the host's\n", "sys/block/sda/size": "1000\n", "sys/block/sda/device/model": "the host's\n"}, map[string]any{"virtual": "systemd-nspawn"}},
-		"LXC":                  {map[string]string{"proc/1/environ": "PATH=/bin\x00container=lxc\x00"}, map[string]any{"virtual": "lxc"}},
-		"Docker":               {map[string]string{".dockerenv": "", "proc/self/ns/pid": "-> pid:[4026532999]"}, map[string]any{"virtual": "docker"}},
-		"Podman":               {map[string]string{"run/.containerenv": "engine=\"podman\"\n"}, map[string]any{"virtual": "podman"}},
+		"one that is trusted": {map[string]string{"sys/class/power_supply/BAT0/type": "Battery\n", "sys/class/power_supply/BAT0/capacity": "87\n", "sys/class/power_supply/AC/type": "Mains\n", "sys/class/power_supply/AC/online": "1\n",
+			"sys/class/tpm/tpm0/tpm_version_major": "2\n", "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c": "\x06\x00\x00\x00\x01"},
+			map[string]any{"virtual": "", "battery": map[string]any{"percent": 87, "mains": true}, "tpm": "2.0", "secureBoot": true}},
+		"people": {map[string]string{"run/systemd/sessions/1": "USER=carol\nCLASS=user\nSTATE=active\nSCOPE=session-1.scope\n", "run/systemd/sessions/2": "USER=bob\nCLASS=user\nSTATE=online\nSCOPE=session-2.scope\n",
+			"run/systemd/sessions/3": "USER=root\nCLASS=user\nSTATE=active\nSCOPE=session-3.scope\n", "run/systemd/sessions/c1": "USER=gdm\nCLASS=greeter\nSTATE=active\n", "run/systemd/sessions/4": "USER=bob\nCLASS=user\nSTATE=active\n",
+			"run/systemd/sessions/5": "USER=eve\nCLASS=user\nSTATE=closing\n", "proc/self/cgroup": "0::/user.slice/user-0.slice/session-3.scope\n"}, map[string]any{"virtual": "", "loggedOn": []string{"bob", "carol"}}},
+		"QEMU":           {map[string]string{"sys/class/dmi/id/sys_vendor": "QEMU\n", "sys/class/dmi/id/product_name": "Standard PC (Q35 + ICH9, 2009)\n"}, map[string]any{"virtual": "qemu", "vendor": "QEMU", "model": "Standard PC (Q35 + ICH9, 2009)"}},
+		"VMware":         {map[string]string{"sys/class/dmi/id/sys_vendor": "VMware, Inc.\n", "sys/class/dmi/id/product_name": "VMware7,1\n"}, map[string]any{"virtual": "vmware", "vendor": "VMware, Inc.", "model": "VMware7,1"}},
+		"Hyper-V":        {map[string]string{"sys/class/dmi/id/sys_vendor": "Microsoft Corporation\n", "sys/class/dmi/id/product_name": "Virtual Machine\n"}, map[string]any{"virtual": "hyper-v", "vendor": "Microsoft Corporation", "model": "Virtual Machine"}},
+		"a Surface":      {map[string]string{"sys/class/dmi/id/sys_vendor": "Microsoft Corporation\n", "sys/class/dmi/id/product_name": "Surface Pro\n"}, map[string]any{"virtual": "", "vendor": "Microsoft Corporation", "model": "Surface Pro"}},
+		"EC2":            {map[string]string{"sys/class/dmi/id/sys_vendor": "Amazon EC2\n", "sys/class/dmi/id/product_name": "t3.micro\n"}, map[string]any{"virtual": "amazon", "vendor": "Amazon EC2", "model": "t3.micro"}},
+		"EC2, bare":      {map[string]string{"sys/class/dmi/id/sys_vendor": "Amazon EC2\n", "sys/class/dmi/id/product_name": "m5.metal\n"}, map[string]any{"virtual": "", "vendor": "Amazon EC2", "model": "m5.metal"}},
+		"Xen":            {map[string]string{"sys/hypervisor/type": "xen\n"}, map[string]any{"virtual": "xen"}},
+		"an ARM guest":   {map[string]string{"proc/device-tree/hypervisor/compatible": "linux,kvm\x00", "proc/device-tree/model": "linux,dummy-virt\x00"}, map[string]any{"virtual": "kvm", "model": "linux,dummy-virt"}},
+		"a Raspberry Pi": {map[string]string{"proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\x00", "proc/device-tree/serial-number": "10000000abcdef01\x00"}, map[string]any{"virtual": "", "model": "Raspberry Pi 4 Model B Rev 1.4", "serial": "10000000abcdef01"}},
+		"no firmware":    {map[string]string{"proc/cpuinfo": cpu("hypervisor lahf_lm"), ".dockerenv": ""}, map[string]any{"virtual": "vm", "cpu": "Intel(R) Core(TM) i7"}},
+		"nspawn":         {map[string]string{"run/systemd/container": "systemd-nspawn\n", "sys/class/dmi/id/product_serial": "the host's\n", "sys/block/sda/size": "1000\n", "sys/block/sda/device/model": "the host's\n"}, map[string]any{"virtual": "systemd-nspawn"}},
+		"LXC":            {map[string]string{"proc/1/environ": "PATH=/bin\x00container=lxc\x00"}, map[string]any{"virtual": "lxc"}},
+		"Docker":         {map[string]string{".dockerenv": "", "proc/self/ns/pid": "-> pid:[4026532999]"}, map[string]any{"virtual": "docker"}},
+		"Podman":         {map[string]string{"run/.containerenv": "engine=\"podman\"\n"}, map[string]any{"virtual": "podman"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{}
@@ -227,6 +226,64 @@ func TestOnAMachine(t *testing.T) {
 	}
 	if f["serial"] != nil || f["disks"] != nil {
 		t.Errorf("a container tells of the host's hardware: %v", f)
+	}
+}
+
+// What Wine says of itself is asked of its own tools, too.
+func TestOnWindows(t *testing.T) {
+	m := lab.New(t).Machine(t, lab.Wine)
+	const program = `C:\facts.test.exe`
+	build := exec.Command("go", "test", "-c", "-o", m.WindowsPath(program), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=windows", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const uninstall = `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall\`
+	m.RunWindows(t, "reg", "add", uninstall+"Editor", "/v", "DisplayName", "/d", "Example Editor", "/f")
+	m.RunWindows(t, "reg", "add", uninstall+"Editor", "/v", "DisplayVersion", "/d", "2.1", "/f")
+	m.RunWindows(t, "reg", "add", uninstall+"Part", "/v", "DisplayName", "/d", "A part", "/f")
+	m.RunWindows(t, "reg", "add", uninstall+"Part", "/v", "SystemComponent", "/t", "REG_DWORD", "/d", "1", "/f")
+	m.RunWindows(t, "reg", "add", `HKLM\SYSTEM\CurrentControlSet\Control\SecureBoot\State`, "/v", "UEFISecureBootEnabled", "/t", "REG_DWORD", "/d", "1", "/f")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c := m.Windows(ctx, program)
+	c.Env = []string{"FITOUT_TEST_FACTS=1"}
+	out, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f map[string]any
+	if err := json.Unmarshal([]byte(out), &f); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	checkFacts(t, f)
+	for fact, want := range map[string]any{"os": "windows", "distribution": "windows", "secureBoot": true, "hostname": m.RunWindows(t, "hostname"),
+		"prettyName": "Windows 10 Pro", "edition": "Professional"} {
+		if name, ok := want.(string); !(ok && strings.EqualFold(name, fmt.Sprint(f[fact]))) && f[fact] != want {
+			t.Errorf("%s is %v, want %v", fact, f[fact], want)
+		}
+	}
+	if ver := m.RunWindows(t, "cmd", "/c", "ver"); !strings.Contains(ver, fmt.Sprint(f["version"])) {
+		t.Errorf("version %v, but cmd.exe says %s", f["version"], ver)
+	}
+	kb, err := m.Exec(ctx, "sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, _ := f["memory"].(float64)
+	if n, _ := strconv.ParseFloat(kb, 64); math.Abs(memory-n*1024) > 1<<20 {
+		t.Errorf("memory is %v, the kernel says %s kB", f["memory"], kb)
+	}
+	boot, err := time.Parse(time.RFC3339, fmt.Sprint(f["bootTime"]))
+	if err != nil || time.Since(boot) < 0 {
+		t.Errorf("bootTime is %v", f["bootTime"])
+	}
+	if b, _ := json.Marshal(f["addresses"]); !strings.Contains(string(b), `"`+m.Addr+`"`) {
+		t.Errorf("addresses are %s, without %s", b, m.Addr)
+	}
+	applications, _ := json.Marshal(f["applications"])
+	if text := string(applications); !strings.Contains(text, `{"name":"Example Editor","version":"2.1"}`) || strings.Contains(text, "A part") {
+		t.Errorf("applications are %s", text)
 	}
 }
 

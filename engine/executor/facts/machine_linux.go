@@ -52,6 +52,9 @@ func (m machine) gather(f map[string]any) {
 			}
 		}
 	}
+	if on := m.loggedOn(); len(on) > 0 {
+		f["loggedOn"] = on
+	}
 	processor := m.read("proc/cpuinfo")
 	for line := range strings.SplitSeq(processor, "\n") {
 		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
@@ -78,16 +81,10 @@ func (m machine) gather(f map[string]any) {
 	if d := m.disks(); len(d) > 0 {
 		f["disks"] = d
 	}
-}
-
-// placeholder tells what makers of boards left in a field that nobody filled in.
-func placeholder(s string) bool {
-	switch strings.ToLower(strings.Trim(s, " .")) {
-	case "to be filled by o.e.m", "default string", "system product name", "system serial number", "system manufacturer", "not specified",
-		"not applicable", "unknown", "none", "n/a", "0", "123456789", "0123456789", "o.e.m":
-		return true
+	if b := m.battery(); b != nil {
+		f["battery"] = b
 	}
-	return false
+	m.trust(f)
 }
 
 // container is what the system is a container of, or "". What systemd-nspawn, Docker, Podman and LXC leave is looked for.
@@ -113,20 +110,13 @@ func (m machine) container() string {
 // firstNamespace is the one that the kernel starts with (PROC_PID_INIT_INO).
 const firstNamespace = "pid:[4026531836]"
 
-// hypervisors are what firmware says of itself, by a part of its vendor and product.
-var hypervisors = [][2]string{{"qemu", "qemu"}, {"kvm", "kvm"}, {"vmware", "vmware"}, {"virtualbox", "virtualbox"}, {"innotek", "virtualbox"},
-	{"microsoft corporation virtual", "hyper-v"}, {"xen", "xen"}, {"bochs", "bochs"}, {"parallels", "parallels"}, {"amazon ec2", "amazon"},
-	{"google compute engine", "google"}, {"apple virtualization", "apple"}, {"openstack", "openstack"}, {"firecracker", "firecracker"}, {"bhyve", "bhyve"}}
-
 func (m machine) hypervisor(processor string) string {
 	if x := m.read("sys/hypervisor/type"); x != "" {
 		return x
 	}
 	firmware := strings.ToLower(m.read("sys/class/dmi/id/sys_vendor") + " " + m.read("sys/class/dmi/id/product_name") + " " + m.read("sys/class/dmi/id/bios_vendor"))
-	for _, h := range hypervisors {
-		if strings.Contains(firmware, h[0]) && !strings.Contains(firmware, ".metal") {
-			return h[1]
-		}
+	if name := virtual(firmware); name != "" {
+		return name
 	}
 	if c := m.read("proc/device-tree/hypervisor/compatible"); c != "" { // ARM and POWER: "linux,kvm"
 		_, name, _ := strings.Cut(strings.SplitN(c, "\x00", 2)[0], ",")

@@ -1,16 +1,11 @@
 package facts
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
-	"strconv"
 	"syscall"
 	"unsafe"
 )
-
-// maxInterfaces bounds what a host of many containers tells.
-const maxInterfaces = 64
 
 // network asks the kernel for the interfaces and their addresses: two questions, however many there are.
 func network(f map[string]any) {
@@ -73,17 +68,7 @@ func network(f map[string]any) {
 		}
 		interfaces = append(interfaces, i)
 	}
-	if len(interfaces) > 0 {
-		f["interfaces"] = interfaces
-	}
-	slices.SortStableFunc(addresses, func(a, b netip.Addr) int { return cmp.Compare(a.BitLen(), b.BitLen()) }) // IPv4 first
-	var all []string
-	for _, a := range addresses {
-		all = append(all, a.String())
-	}
-	if len(all) > 0 {
-		f["addresses"] = all
-	}
+	connections(f, interfaces, addresses)
 }
 
 func netlink(question int) ([]syscall.NetlinkMessage, error) {
@@ -100,22 +85,4 @@ func text(b []byte) string {
 		b = b[:i]
 	}
 	return string(b)
-}
-
-// mac is a hardware address as everyone writes it; one of zeros is none.
-func mac(b []byte) string {
-	if len(b) != 6 || !slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) {
-		return ""
-	}
-	var s []byte
-	for i, x := range b {
-		if i > 0 {
-			s = append(s, ':')
-		}
-		if x < 0x10 {
-			s = append(s, '0')
-		}
-		s = strconv.AppendUint(s, uint64(x), 16)
-	}
-	return string(s)
 }
