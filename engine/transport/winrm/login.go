@@ -178,7 +178,11 @@ func (c *Conn) hasRealm() bool {
 }
 
 func (c *Conn) kerberosOptions(ctx context.Context) kerberos.Options {
-	o := kerberos.Options{User: c.o.User, Realm: c.o.Realm, Keytab: c.o.Keytab}
+	_, user, hasDomain := strings.Cut(c.user, `\`)
+	if !hasDomain {
+		user = c.user
+	}
+	o := kerberos.Options{User: user, Realm: c.o.Realm, Keytab: c.o.Keytab}
 	if c.o.Password != nil || c.o.Prompt != nil {
 		o.Password = func() (string, error) { return c.secret(ctx) }
 	}

@@ -43,7 +43,7 @@ type Options struct {
 	Device  string // the device's name, for messages
 	Address string // a name or an IP address, with or without port
 	Port    int    // 0: 5986, else 5985
-	User    string // name, DOMAIN\name or name@domain. Default: Administrator
+	User    string // name, DOMAIN\name or name@domain. Default: Administrator; with Kerberos, the ticket's or the keytab's
 
 	// Password is called when the device is to get it; nil if there is none.
 	Password func() (string, error)
@@ -71,7 +71,8 @@ type Options struct {
 type Conn struct {
 	o        Options
 	host     string
-	port     int // 0: not given
+	port     int    // 0: not given
+	user     string // as given
 	client   tls.Certificate
 	scan     func(*x509.Certificate, error) // gets the certificate, instead of a login
 	login    login
@@ -113,6 +114,7 @@ func (c *Conn) Address() string { return c.endpoint.address() }
 func prepare(o Options) (c *Conn, host string, port int, err error) {
 	fail := func(err error) (*Conn, string, int, error) { return nil, "", 0, &transport.Error{Err: err} }
 	host, port = strings.Trim(o.Address, "[]"), o.Port
+	user := o.User
 	if h, p, err := net.SplitHostPort(o.Address); err == nil {
 		host = h
 		if n, err := strconv.Atoi(p); err == nil && port == 0 {
@@ -128,7 +130,7 @@ func prepare(o Options) (c *Conn, host string, port int, err error) {
 	if o.Timeout == 0 {
 		o.Timeout = 15 * time.Second
 	}
-	c = &Conn{o: o, host: host, port: port, running: map[*process]bool{}}
+	c = &Conn{o: o, host: host, port: port, user: user, running: map[*process]bool{}}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.login.method = o.Auth
 	c.envelope.Store(maxEnvelope)
