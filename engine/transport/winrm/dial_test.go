@@ -396,6 +396,28 @@ func TestUnsealedAnswer(t *testing.T) {
 	}
 }
 
+// A server that says nothing at all, again and again, is asked with patience.
+func TestNothingToTell(t *testing.T) {
+	s := newServer(t)
+	c := dialed(t, s.options())
+	n := 0
+	s.hook = func(action string, w http.ResponseWriter) bool {
+		if n++; action == "Receive" && n < 5 {
+			w.WriteHeader(http.StatusOK)
+			return true
+		}
+		return false
+	}
+	start := time.Now()
+	if got := run(t, c, "echo hello"); got != "hello\n" || time.Since(start) < 3*hurry {
+		t.Errorf("got %q after %v", got, time.Since(start))
+	}
+	w := &wire{seal: nullSealer{}}
+	if _, err := c.read(w, &answer{status: http.StatusOK}); err == nil {
+		t.Error("an empty answer to a sealed message was accepted")
+	}
+}
+
 func TestPorts(t *testing.T) {
 	yes, no := true, false
 	known := filepath.Join(t.TempDir(), "known")

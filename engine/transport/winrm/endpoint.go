@@ -40,6 +40,12 @@ func newEndpoint(host string, port int, useTLS bool) *endpoint {
 
 func (e *endpoint) address() string { return e.url.Host }
 
+// hostHeader is the address as the device knows it: the zone of a link-local one is a matter of this machine.
+func (e *endpoint) hostHeader() string {
+	host, _, _ := strings.Cut(e.host, "%")
+	return net.JoinHostPort(host, strconv.Itoa(e.port))
+}
+
 // service is the name that Kerberos knows it by.
 func (e *endpoint) service() string { return "HTTP/" + strings.ToLower(e.host) }
 

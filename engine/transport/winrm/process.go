@@ -111,8 +111,17 @@ func (p *process) poll(pieces chan<- []byte) {
 			}
 			return
 		}
+		if len(r.output) == 0 { // as it should not be: at least don't keep both sides busy
+			select {
+			case <-time.After(hurry):
+			case <-p.killed:
+			}
+		}
 	}
 }
+
+// hurry is how soon a server is asked again that has answered with nothing.
+const hurry = 50 * time.Millisecond
 
 // deliver hands output over as it is read.
 func (p *process) deliver(pieces <-chan []byte) {

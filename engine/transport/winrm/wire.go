@@ -103,7 +103,7 @@ func (w *wire) roundTrip(ctx context.Context, header http.Header, body []byte, p
 }
 
 func (w *wire) exchange(header http.Header, body []byte) (*answer, error) {
-	req := &http.Request{Method: http.MethodPost, URL: w.endpoint.url, Host: w.endpoint.url.Host, Header: header, ContentLength: int64(len(body)), Body: http.NoBody}
+	req := &http.Request{Method: http.MethodPost, URL: w.endpoint.url, Host: w.endpoint.hostHeader(), Header: header, ContentLength: int64(len(body)), Body: http.NoBody}
 	if len(body) > 0 {
 		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
