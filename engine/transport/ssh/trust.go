@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/fitout-dev/fitout/engine/transport"
+	"github.com/fitout-dev/fitout/engine/transport/knownfile"
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
@@ -69,26 +68,15 @@ func (d *dialer) scan(ctx context.Context, o Options) (HostKey, error) {
 // processes may do so at once. What is there already stays as it is; where another key is known of a host, that key is
 // replaced, or without replace it is an error and nothing at all is written.
 func Trust(file string, replace bool, keys ...HostKey) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("trusting host keys: %w", err)
-	}
-	unlock, err := lockFile(file + ".lock")
-	if err != nil {
-		return fmt.Errorf("trusting host keys: %w", err)
-	}
-	defer unlock()
-	old, err := os.ReadFile(file)
-	if err != nil && !isMissing(err) {
-		return fmt.Errorf("trusting host keys: %w", err)
-	}
-	text, err := trust(old, replace, keys)
-	if err != nil {
-		return hint.New(fmt.Errorf("%s: %w", file, err), "if the device was re-imaged, trust its new key with --replace")
-	}
-	if bytes.Equal(text, old) {
-		return nil
-	}
-	if err := replaceFile(file, text); err != nil {
+	var refused error
+	err := knownfile.Update(file, func(old []byte) (text []byte, err error) {
+		text, refused = trust(old, replace, keys)
+		return text, refused
+	})
+	switch {
+	case refused != nil:
+		return hint.New(fmt.Errorf("%s: %w", file, refused), "if the device was re-imaged, trust its new key with --replace")
+	case err != nil:
 		return fmt.Errorf("trusting host keys: %w", err)
 	}
 	return nil
@@ -137,24 +125,4 @@ func trust(old []byte, replace bool, keys []HostKey) ([]byte, error) {
 		}
 	}
 	return text.Bytes(), nil
-}
-
-// replaceFile writes a file so that whoever reads it sees the old text or the new, and never a part.
-func replaceFile(file string, text []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".known_hosts-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(text)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
 }

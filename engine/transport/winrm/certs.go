@@ -154,18 +154,22 @@ type knownCerts struct {
 }
 
 func readKnown(path string) (*knownCerts, error) {
-	k := &knownCerts{path: path}
 	if path == "" {
-		return k, nil
+		return &knownCerts{}, nil
 	}
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return k, fmt.Errorf("known certificates: %w", err)
+		return nil, fmt.Errorf("known certificates: %w", err)
 	}
-	for line := range strings.Lines(string(b)) {
+	return parseKnownFile(path, b), nil
+}
+
+func parseKnownFile(path string, text []byte) *knownCerts {
+	k := &knownCerts{path: path}
+	for line := range strings.Lines(string(text)) {
 		k.lines = append(k.lines, strings.TrimRight(line, "\r\n"))
 	}
-	return k, nil
+	return k
 }
 
 func parseKnown(line string) (address, fingerprint string, ok bool) {

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/fitout-dev/fitout/engine/transport"
+	"github.com/fitout-dev/fitout/engine/transport/knownfile"
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
@@ -58,34 +57,20 @@ func ScanCertificate(ctx context.Context, o Options) (Certificate, error) {
 	return shown, nil
 }
 
-// Trust writes certificates' fingerprints to a file (Options.Known), which is made if it doesn't exist. What is there stays
-// as it is; where another certificate is known of a device it is replaced, or without replace it is an error and nothing is
-// written.
+// Trust writes certificates' fingerprints to a file (Options.Known), which is made if it doesn't exist. Several processes may
+// do so at once. What is there stays as it is; where another certificate is known of a device it is replaced, or without
+// replace it is an error and nothing is written.
 func Trust(file string, replace bool, certs ...Certificate) error {
-	known, err := readKnown(file)
-	if err != nil {
-		return fmt.Errorf("trusting certificates: %w", err)
-	}
-	lines, err := trust(known.lines, replace, certs)
-	if err != nil {
-		return hint.New(fmt.Errorf("%s: %w", file, err), "if the device was re-imaged, trust its new certificate with --replace")
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("trusting certificates: %w", err)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".known_certs-*")
-	if err != nil {
-		return fmt.Errorf("trusting certificates: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(strings.Join(lines, "\n") + "\n")
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
+	var refused error
+	err := knownfile.Update(file, func(old []byte) ([]byte, error) {
+		var lines []string
+		lines, refused = trust(parseKnownFile(file, old).lines, replace, certs)
+		return []byte(strings.Join(lines, "\n") + "\n"), refused
+	})
+	switch {
+	case refused != nil:
+		return hint.New(fmt.Errorf("%s: %w", file, refused), "if the device was re-imaged, trust its new certificate with --replace")
+	case err != nil:
 		return fmt.Errorf("trusting certificates: %w", err)
 	}
 	return nil
