@@ -106,6 +106,9 @@ func (l *Lab) writeKnownHosts() error {
 		m.mu.Lock()
 		for _, k := range m.HostKeys {
 			fmt.Fprintln(&b, m.Addr, k)
+			if m.Kind == Wine {
+				fmt.Fprintf(&b, "[%s]:%d,[%s]:%d %s\n", m.Addr, CmdPort, m.Addr, PowerShellPort, k)
+			}
 		}
 		m.mu.Unlock()
 	}

@@ -16,6 +16,14 @@ import (
 	"time"
 )
 
+// A Wine machine has more ways in than Port 22, where root has a Unix shell: WindowsUser logs in with the lab's key, and what
+// is run goes to Windows as OpenSSH for Windows hands it on.
+const (
+	WindowsUser    = "Administrator"
+	CmdPort        = 2222 // with cmd.exe, Wine's
+	PowerShellPort = 2223 // with a stand-in for PowerShell that was constructed from its documentation: see wintools/powershell.go
+)
+
 // A WindowsCommand is a program of a Wine machine to run, as exec.Cmd is one of this host. Its streams are binary-clean.
 type WindowsCommand struct {
 	Line           string   // the command line as Windows has it: the program's name or path first, quotes where it has blanks

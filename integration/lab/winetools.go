@@ -18,7 +18,7 @@ import (
 
 // What the lab adds to Wine: files of its root (the names say where), and programs of our own for Windows.
 var (
-	//go:embed wintools/*.go
+	//go:embed wintools/*.go winssh/*.go winsftp/*.go
 	wineSources embed.FS
 	//go:embed wine
 	wineFiles embed.FS
@@ -49,8 +49,14 @@ func (l *Lab) wineTools(ctx context.Context, root string) (string, error) {
 	}
 	fmt.Fprintln(&recipe, winePrograms, filepath.Base(root))
 	return l.cached(ctx, "winetools", recipe.String(), func(dir string, log io.Writer) error {
-		if err := buildForWindows(ctx, log, wineSources, filepath.Join(dir, system32, winePrograms[0])); err != nil {
-			return err
+		for _, b := range []struct{ source, goos, to string }{
+			{"wintools", "windows", filepath.Join(system32, winePrograms[0])},
+			{"winsftp", "windows", filepath.Join(system32, "sftp-server.exe")},
+			{"winssh", "linux", "usr/local/bin/ssh-windows"},
+		} {
+			if err := build(ctx, log, b.source, b.goos, filepath.Join(dir, b.to)); err != nil {
+				return fmt.Errorf("build %s: %w", b.source, err)
+			}
 		}
 		for _, name := range winePrograms[1:] {
 			if err := os.Link(filepath.Join(dir, system32, winePrograms[0]), filepath.Join(dir, system32, name)); err != nil {
@@ -64,16 +70,27 @@ func (l *Lab) wineTools(ctx context.Context, root string) (string, error) {
 		if err := os.CopyFS(dir, files); err != nil {
 			return err
 		}
-		script := `cd "$1"; chmod 755 usr/local/bin/*
-			for unit in wine.service windows-shutdown.path; do ln -s ../$unit etc/systemd/system/multi-user.target.wants/; done
-			mkdir -p "$2/drivers/etc"; ln -s "../$2/drivers/etc/hosts" etc/hosts
-			cp -a "$3/$2/wineboot.exe" "$2/wineboot-real.exe"`
-		return run(ctx, "sh", "-ec", "mkdir -p \"$1/etc/systemd/system/multi-user.target.wants\"; "+script, "sh", dir, system32, root)
+		return run(ctx, "sh", "-ec", wineToolsScript, "sh", dir, system32, root)
 	})
 }
 
-// buildForWindows builds a program of the standard library alone from embedded sources.
-func buildForWindows(ctx context.Context, log io.Writer, sources embed.FS, to string) error {
+// wineToolsScript DIR SYSTEM32 ROOT: what is neither built nor a file of the lab's.
+const wineToolsScript = `cd "$1"
+	chmod 755 usr/local/bin/*
+	wants=etc/systemd/system/multi-user.target.wants
+	mkdir -p $wants
+	for unit in wine.service windows-shutdown.path; do ln -s ../$unit $wants/; done
+	for shell in cmd powershell; do ln -s ../ssh-windows@.service $wants/ssh-windows@$shell.service; done
+	mkdir -p "$2/drivers/etc"
+	ln -s "../$2/drivers/etc/hosts" etc/hosts
+	cp -a "$3/$2/wineboot.exe" "$2/wineboot-real.exe"
+	cp -a "$3/etc/passwd" "$3/etc/shadow" etc/
+	echo "Administrator:x:0:0::/root:/bin/sh" >>etc/passwd
+	echo "Administrator:*:20000:0:99999:7:::" >>etc/shadow`
+
+// build builds one of the lab's programs: those of the standard library alone from what is embedded, the other in its
+// place in the module, as a test's working folder is.
+func build(ctx context.Context, log io.Writer, source, goos, to string) error {
 	compiler, err := exec.LookPath("go")
 	if err != nil {
 		return hint.New(err, "the lab builds programs for its Windows machines: install Go")
@@ -81,26 +98,28 @@ func buildForWindows(ctx context.Context, log io.Writer, sources embed.FS, to st
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "fitout-lab-")
-	if err != nil {
-		return err
+	cmd := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-ldflags=-s -w", "-o", to)
+	if source == "winsftp" {
+		cmd.Args = append(cmd.Args, "github.com/fitout-dev/fitout/integration/lab/winsftp")
+	} else {
+		dir, err := os.MkdirTemp("", "fitout-lab-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if err := os.CopyFS(dir, wineSources); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module fitout-lab\n\ngo 1.26\n"), 0o644); err != nil {
+			return err
+		}
+		cmd.Dir = dir
+		cmd.Args = append(cmd.Args, "./"+source)
 	}
-	defer os.RemoveAll(dir)
-	if err := os.CopyFS(dir, sources); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module fitout-lab-wintools\n\ngo 1.26\n"), 0o644); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-ldflags=-s -w", "-o", to, "./wintools")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false")
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false")
 	cmd.Stdout, cmd.Stderr = log, log
 	group(cmd)
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build the lab's programs for Windows: %w", err)
-	}
-	return nil
+	return cmd.Run()
 }
 
 var machineGUID = regexp.MustCompile(`(?m)^"MachineGuid"="[^"]*"`)

@@ -29,7 +29,7 @@ type Target struct {
 	Open func(t *testing.T) transport.Transport
 	// Cut breaks what Open returned last, as a pulled plug would. Nil if this can't happen.
 	Cut func(t *testing.T)
-	// Dir is a folder on the device for files; "" is /tmp.
+	// Dir is a folder on the device for files, as its file channel names it; "" is /tmp.
 	Dir string
 	// Lines are the programs to run; the zero value is for a POSIX shell.
 	Lines Lines
@@ -59,6 +59,20 @@ var POSIX = Lines{
 	Stderr: `head -c 1000000 /dev/zero | tr '\0' x >&2; echo last words >&2; echo out; exit 3`,
 	Sleep:  "echo $$; exec sleep 600", Alive: "if kill -0 %s 2>/dev/null; then echo alive; else echo gone; fi",
 	Cat: "cat '%s'", Remove: "rm -f '%s'",
+}
+
+// Windows are programs for cmd.exe on the lab's Wine machines, whose lab.exe has what cmd.exe lacks.
+var Windows = Lines{
+	Copy: "lab copy", Count: "lab count", Early: "echo bye", Exit: "exit %d",
+	Quoted: `lab echo "a & b" "it's 100%" \"so\" x^&y C:\dir\ "é"`, Quotes: `a & b|it's 100%|"so"|x&y|C:\dir\|é`,
+	Stderr: "lab stderr", Sleep: "lab sleep 600", Alive: "lab alive %s", Cat: `lab cat "%s"`, Remove: `lab remove "%s"`,
+}
+
+// PowerShell are the same for Windows PowerShell, which passes on no exit code but those it is asked for.
+var PowerShell = Lines{
+	Copy: "lab copy", Count: "lab count", Early: "echo bye", Exit: "exit %d",
+	Quoted: `lab echo 'a & b' "it's 100%" 'it''s' ` + "x`&y \"$env:OS\"" + ` C:\dir\ "é"`, Quotes: `a & b|it's 100%|it's|x&y|Windows_NT|C:\dir\|é`,
+	Stderr: "lab stderr; exit $LASTEXITCODE", Sleep: "lab sleep 600", Alive: "lab alive %s", Cat: `lab cat "%s"`, Remove: `lab remove "%s"`,
 }
 
 // soon is how long anything that should happen at once may take on a busy machine.

@@ -35,7 +35,7 @@ func main() {
 
 func labMain(args []string) (int, error) {
 	if len(args) == 0 {
-		return 2, errors.New("usage: lab session | run | service | exit-windows | copy | count | sleep")
+		return 2, errors.New("usage: lab COMMAND")
 	}
 	switch args[0] {
 	case "session":
@@ -49,10 +49,10 @@ func labMain(args []string) (int, error) {
 		return 0, service(args[1])
 	case "exit-windows":
 		return 0, exitWindows()
-	case "copy", "count", "sleep":
-		return 0, stream(args[0], args[1:])
+	case "powershell":
+		return powershell(os.Getenv("LAB_POWERSHELL"))
 	}
-	return 2, fmt.Errorf("no such command: %s", args[0])
+	return small(args[0], args[1:])
 }
 
 // exitWindows restarts as a program does that asks Windows' own interface.
