@@ -104,15 +104,15 @@ func (s *session) explain(err error) error {
 		said += string(junk.Junk)
 	}
 	switch {
-	case s.os == "windows" && (exit.Code == 127 || strings.Contains(exit.Stderr, "cmd.exe")): // as sh says of a program that isn't there
-		return &misunderstood{words(exit)}
-	case s.os != "windows" && exit.Code != 0 && exit.Code != 126 && strings.Contains(said, "exec"): // as cmd.exe and PowerShell say
-		return &misunderstood{words(exit)}
-	case exit.Code != 0 || exit.Stderr != "":
-		if s.os == "windows" {
-			return windowsWords(exit.Code, lastLines(exit.Stderr), said)
+	case exit.Code == 0 && exit.Stderr == "":
+	case s.os == "windows" && !strings.Contains(exit.Stderr, "cmd.exe"):
+		return windowsWords(exit.Code, lastLines(exit.Stderr), said)
+	default: // sh says that it has no cmd.exe; cmd.exe and PowerShell know no exec
+		err := words(exit)
+		if hint.Of(err) == "" {
+			err = &misunderstood{err}
 		}
-		return words(exit)
+		return err
 	}
 	if junk != nil && len(junk.Junk) > 0 {
 		return hint.New(fmt.Errorf("%w; the device said %q", err, cut(string(junk.Junk), 200)), "does the login shell run something that ends it?")

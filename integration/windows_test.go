@@ -1,0 +1,233 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fitout-dev/fitout/engine/executor/wire"
+	"github.com/fitout-dev/fitout/integration/lab"
+)
+
+// winsite is a technician with one Windows machine to work on.
+type winsite struct {
+	*technician
+	m *lab.Machine
+}
+
+func (s *winsite) in(t *testing.T) *winsite { return &winsite{s.technician.in(t), s.m} }
+
+// asWindows is what a login to a Windows machine's OpenSSH meets: cmd.exe, which is handed the line as it stands.
+const asWindows = `cat >/usr/local/bin/windows-shell <<'END'
+#!/bin/sh
+code=/var/tmp/ssh-code-$$
+/usr/local/bin/wine64 lab.exe run "Z:\\var\\tmp\\ssh-code-$$" 'C:\' "cmd.exe /c \"$SSH_ORIGINAL_COMMAND\""
+status=$?
+rm -f $code
+exit $status
+END
+chmod 755 /usr/local/bin/windows-shell
+useradd -o -u 0 -g 0 -M -d /root Administrator
+echo 'ForceCommand /usr/local/bin/windows-shell' >/etc/ssh/sshd_config.d/windows.conf
+systemctl restart ssh`
+
+func newWinsite(t *testing.T, m *lab.Machine, profile string) *winsite {
+	t.Helper()
+	m.Run(t, asWindows)
+	s := &winsite{newTechnician(t), m}
+	s.write("site.yaml", profile)
+	s.write("inventory.yaml", fmt.Sprintf("defaults: {profile: site, connect: {identityFile: %s}}\ndevices: {lt-1: {address: %s, user: Administrator}}\n", m.KeyFile, m.Addr))
+	s.fitout("trust", "--yes").exits(0)
+	return s
+}
+
+// has says whether a file is on drive C.
+func (s *winsite) has(path string) bool {
+	_, err := os.Stat(s.m.WindowsPath(path))
+	return err == nil
+}
+
+// put writes a file on drive C.
+func (s *winsite) put(path, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.m.WindowsPath(path), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// services are the names of those that Windows knows, and are fitout's.
+func (s *winsite) services() (names []string) {
+	s.t.Helper()
+	out := s.m.RunWindows(s.t, "reg", "query", `HKLM\SYSTEM\CurrentControlSet\Services`)
+	for line := range strings.Lines(out) {
+		if name := filepath.Base(strings.ReplaceAll(strings.TrimSpace(line), `\`, "/")); strings.HasPrefix(name, "fitout") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// executors is how many processes of ours there are.
+func (s *winsite) executors() string {
+	s.t.Helper()
+	return s.m.Run(s.t, `pgrep -af 'bin.[0-9a-f]*.executor' | grep -v lab.exe | grep -vc cmd.exe || :`)
+}
+
+// leavesNothing fails the test unless all that runs need is gone from the machine.
+func (s *winsite) leavesNothing() {
+	s.t.Helper()
+	const dir = `C:\Program Files\fitout`
+	left := func() (left []string) {
+		left = s.services()
+		if n := s.executors(); n != "0" {
+			left = append(left, n+" processes")
+		}
+		filepath.WalkDir(s.m.WindowsPath(dir), func(path string, d os.DirEntry, err error) error {
+			if err != nil {
+				return nil
+			}
+			fi, err := d.Info()
+			name := d.Name()
+			if name == "socket" || name == "key" || strings.HasSuffix(name, ".new") || strings.HasPrefix(name, ".new-") || name == "lock" && err == nil && fi.Size() > 0 {
+				left = append(left, path)
+			}
+			return nil
+		})
+		return left
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	found := left()
+	for len(found) > 0 && time.Now().Before(deadline) {
+		found = left()
+	}
+	if len(found) > 0 {
+		s.t.Errorf("left behind: %s", strings.Join(found, ", "))
+	}
+}
+
+const windowsProfile = `profile: windows
+directories: [{path: 'C:\Sales'}]
+files:
+  - {path: 'C:\Sales\note.txt', content: "hello\r\n"}
+lines:
+  - {path: 'C:\Sales\hosts', line: "10.0.0.5 nas", create: true}
+commands:
+  - {name: once, run: [cmd.exe, /d, /c, 'echo done>C:\Sales\once'], creates: 'C:\Sales\once'}
+`
+
+// TestWindows brings a Windows machine to its state over ssh: pushed to, planned, applied, damaged, repaired and undone.
+func TestWindows(t *testing.T) {
+	t.Parallel()
+	m := lab.New(t).Machine(t, lab.Wine)
+	s := newWinsite(t, m, windowsProfile)
+	s.fitout("plan").exits(2).says(`C:\Sales`)
+	if s.has(`C:\Sales`) {
+		t.Error("plan has changed the machine")
+	}
+	s.fitout("apply", "--yes").exits(0).says("4 changed")
+	if b, err := os.ReadFile(m.WindowsPath(`C:\Sales\note.txt`)); err != nil || string(b) != "hello\r\n" {
+		t.Errorf("the file holds %q, %v", b, err)
+	}
+	s.leavesNothing()
+	s.fitout("apply", "--yes").exits(0).says("4 unchanged")
+	s.fitout("plan").exits(0)
+	s.put(`C:\Sales\note.txt`, "hallo\r\n")
+	s.fitout("plan").exits(2).says("note.txt")
+	s.fitout("apply", "--yes").exits(0).says("1 changed")
+	s.fitout("undo", "last", "--yes").exits(0)
+	if b, _ := os.ReadFile(m.WindowsPath(`C:\Sales\note.txt`)); !bytes.Equal(b, []byte("hallo\r\n")) {
+		t.Errorf("undone to %q", b)
+	}
+	s.leavesNothing()
+}
+
+// windowsStages is a profile whose run stands still in its middle until the file C:\go is there.
+const windowsStages = `profile: stages
+files: [{path: 'C:\first', content: "1\n"}]
+commands:
+  - {name: wait, run: [cmd.exe, /d, /c, 'echo waiting>C:\waiting & for /l %i in (1,0,2) do if exist C:\go (echo waited>C:\waited & exit 0)'], creates: 'C:\waited'}
+  - {name: last, run: [cmd.exe, /d, /c, 'echo last>C:\last'], creates: 'C:\last', after: [commands/wait]}
+`
+
+func (s *winsite) record(run string) (r recorded) {
+	s.t.Helper()
+	out := s.fitout("runs", "show", run, "--json").exits(0)
+	if err := json.Unmarshal([]byte(out.out), &r); err != nil || len(r.Devices) != 1 {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	return r
+}
+
+// afresh undoes what windowsStages does.
+func (s *winsite) afresh() {
+	for _, name := range []string{`C:\first`, `C:\waiting`, `C:\waited`, `C:\go`, `C:\last`} {
+		os.Remove(s.m.WindowsPath(name))
+	}
+}
+
+// TestWindowsRunsGoOn ends controllers and executors in the middle of runs.
+func TestWindowsRunsGoOn(t *testing.T) {
+	t.Parallel()
+	m := lab.New(t).Machine(t, lab.Wine)
+	s := newWinsite(t, m, windowsStages)
+	s.fitout("facts").exits(0)
+	begin := func(s *winsite, args ...string) *running {
+		c := s.start(append([]string{"apply", "--yes"}, args...)...)
+		defer func() {
+			if s.t.Failed() {
+				s.t.Logf("%s%s", c.out.String(), c.stderr.String())
+				out, _ := s.m.Exec(t.Context(), "ps axf -o pid,ppid,etime,args")
+				s.t.Log(out)
+			}
+		}()
+		until(s.t, "the run to stand still", func() bool { return s.has(`C:\waiting`) })
+		return c
+	}
+	done := []string{`files/C:\first changed`, "commands/wait changed", "commands/last changed"}
+	t.Run("the controller is killed", func(t *testing.T) {
+		s := s.in(t)
+		c := begin(s)
+		if got := s.services(); len(got) != 1 {
+			t.Errorf("services of ours: %v", got)
+		}
+		c.Process.Kill()
+		c.wait()
+		s.put(`C:\go`, "")
+		until(t, "the run to end", func() bool { return s.has(`C:\last`) })
+		s.fitout("attach").exits(0)
+		s.record("last").is(t, "changed", done...)
+		s.leavesNothing()
+		s.afresh()
+	})
+	t.Run("detached", func(t *testing.T) {
+		s := s.in(t)
+		s.fitout("apply", "--yes", "--detach").exits(0)
+		until(t, "the run to stand still", func() bool { return s.has(`C:\waiting`) })
+		c := s.start("attach")
+		s.put(`C:\go`, "")
+		c.wait().exits(0)
+		s.record("last").is(t, "changed", done...)
+		s.leavesNothing()
+		s.afresh()
+	})
+	t.Run("the executor is killed", func(t *testing.T) {
+		s := s.in(t)
+		c := begin(s)
+		s.m.Run(t, `kill -9 $(pgrep -f 'executor.*-run [^ ]*' | head -1)`)
+		s.put(`C:\go`, "")
+		c.wait().exits(0)
+		r := s.record("last")
+		if !slices.ContainsFunc(r.Devices[0].Events, func(e wire.Event) bool { return strings.Contains(e.Text, "was interrupted, and goes on") }) {
+			t.Error("the run was not interrupted")
+		}
+		r.is(t, "changed", done...)
+		s.leavesNothing()
+		s.afresh()
+	})
+}
