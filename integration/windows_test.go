@@ -149,7 +149,7 @@ func TestWindows(t *testing.T) {
 
 // windowsStages is a profile whose run stands still in its middle until the file C:\go is there.
 const windowsStages = `profile: stages
-files: [{path: 'C:\first', content: "1\n"}]
+directories: [{path: 'C:\first'}]
 commands:
   - {name: wait, run: [cmd.exe, /d, /c, 'echo waiting>C:\waiting & for /l %i in (1,0,2) do if exist C:\go (echo waited>C:\waited & exit 0)'], creates: 'C:\waited'}
   - {name: last, run: [cmd.exe, /d, /c, 'echo last>C:\last'], creates: 'C:\last', after: [commands/wait]}
@@ -189,7 +189,7 @@ func TestWindowsRunsGoOn(t *testing.T) {
 		until(s.t, "the run to stand still", func() bool { return s.has(`C:\waiting`) })
 		return c
 	}
-	done := []string{`files/C:\first changed`, "commands/wait changed", "commands/last changed"}
+	done := []string{`directories/C:\first changed`, "commands/wait changed", "commands/last changed"}
 	t.Run("the controller is killed", func(t *testing.T) {
 		s := s.in(t)
 		c := begin(s)

@@ -38,8 +38,8 @@ func Detach(ctx context.Context, o Options, run string) error {
 		return err
 	}
 	args := runnerArgs(exe, o, run)
-	if o.Root == "/" && windows.GetCurrentProcessToken().IsElevated() {
-		if err := startService(ctx, run, args); err == nil {
+	if o.Root == "/" {
+		if err := startService(ctx, run, args); err == nil { // who may not is told so by the service manager
 			return nil
 		}
 	}

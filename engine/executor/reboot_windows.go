@@ -12,7 +12,7 @@ import (
 )
 
 // promised is how long Windows may take to begin with a restart that it has promised, before its own tool is asked for it.
-const promised = 15 * time.Second
+const promised = 5 * time.Second
 
 // restartMachine tells the machine to restart, whatever programs say to that: those who are logged on were warned.
 func restartMachine(ctx context.Context, h *host.Host, reason string) error {

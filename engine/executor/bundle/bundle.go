@@ -5,7 +5,8 @@
 //
 // A release carries all six inside it (build tag "release", made by `go generate ./engine/executor/bundle`). Run from
 // source, the one that is needed is built with the local Go toolchain and kept in the user's cache for as long as this
-// very fitout is in use: the cache's key is the running program's build ID. Builds are reproducible.
+// very fitout is in use: the cache's key is the running program's build ID, and for other platforms than its own the state of
+// the source, too. Builds are reproducible.
 package bundle
 
 import (
@@ -18,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,6 +101,9 @@ func built(ctx context.Context, goos, arch string) (*Executor, error) {
 	id, err := buildID(exe)
 	if err != nil {
 		return nil, err
+	}
+	if goos != runtime.GOOS {
+		id += "-" + sourceState()
 	}
 	c := cached{filepath.Join(cache, "fitout", "executors", goos+"-"+arch+"-"+id), goos, arch}
 	e, ok := c.load()
@@ -273,6 +278,27 @@ func buildID(exe string) (string, error) {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:8]), nil
+}
+
+// sourceState changes with the source that this program doesn't contain: the files of other platforms.
+func sourceState() string {
+	dir, err := sourceDir()
+	if err != nil {
+		return "none"
+	}
+	sum := sha256.New()
+	for _, under := range []string{"engine", "modules"} {
+		filepath.WalkDir(filepath.Join(dir, under), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return nil
+			}
+			if fi, err := d.Info(); err == nil {
+				fmt.Fprintln(sum, path, fi.Size(), fi.ModTime().UnixNano())
+			}
+			return nil
+		})
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
 
 // marker finds the build ID: at the beginning of the code on every platform, in a note before it where a program is ELF.
