@@ -23,26 +23,13 @@ type winsite struct {
 
 func (s *winsite) in(t *testing.T) *winsite { return &winsite{s.technician.in(t), s.m} }
 
-// asWindows is what a login to a Windows machine's OpenSSH meets: cmd.exe, which is handed the line as it stands.
-const asWindows = `cat >/usr/local/bin/windows-shell <<'END'
-#!/bin/sh
-code=/var/tmp/ssh-code-$$
-/usr/local/bin/wine64 lab.exe run "Z:\\var\\tmp\\ssh-code-$$" 'C:\' "cmd.exe /c \"$SSH_ORIGINAL_COMMAND\""
-status=$?
-rm -f $code
-exit $status
-END
-chmod 755 /usr/local/bin/windows-shell
-useradd -o -u 0 -g 0 -M -d /root Administrator
-echo 'ForceCommand /usr/local/bin/windows-shell' >/etc/ssh/sshd_config.d/windows.conf
-systemctl restart ssh`
-
-func newWinsite(t *testing.T, m *lab.Machine, profile string) *winsite {
+// newWinsite reaches the machine by the port of one of Windows' shells.
+func newWinsite(t *testing.T, m *lab.Machine, port int, profile string) *winsite {
 	t.Helper()
-	m.Run(t, asWindows)
 	s := &winsite{newTechnician(t), m}
 	s.write("site.yaml", profile)
-	s.write("inventory.yaml", fmt.Sprintf("defaults: {profile: site, connect: {identityFile: %s}}\ndevices: {lt-1: {address: %s, user: Administrator}}\n", m.KeyFile, m.Addr))
+	s.write("inventory.yaml", fmt.Sprintf("defaults: {profile: site, connect: {port: %d, identityFile: %s}}\ndevices: {lt-1: {address: %s, user: %s}}\n",
+		port, m.KeyFile, m.Addr, lab.WindowsUser))
 	s.fitout("trust", "--yes").exits(0)
 	return s
 }
@@ -121,11 +108,18 @@ commands:
   - {name: once, run: [cmd.exe, /d, /c, 'echo done>C:\Sales\once'], creates: 'C:\Sales\once'}
 `
 
-// TestWindows brings a Windows machine to its state over ssh: pushed to, planned, applied, damaged, repaired and undone.
+// TestWindows brings a Windows machine to its state over ssh, whichever shell it has there: pushed to, planned, applied,
+// damaged, repaired and undone.
 func TestWindows(t *testing.T) {
 	t.Parallel()
-	m := lab.New(t).Machine(t, lab.Wine)
-	s := newWinsite(t, m, windowsProfile)
+	l := lab.New(t)
+	for shell, port := range map[string]int{"cmd": lab.CmdPort, "powershell": lab.PowerShellPort} {
+		t.Run(shell, func(t *testing.T) { bringWindows(t, l.Machine(t, lab.Wine), port) })
+	}
+}
+
+func bringWindows(t *testing.T, m *lab.Machine, port int) {
+	s := newWinsite(t, m, port, windowsProfile)
 	s.fitout("plan").exits(2).says(`C:\Sales`)
 	if s.has(`C:\Sales`) {
 		t.Error("plan has changed the machine")
@@ -175,7 +169,7 @@ func (s *winsite) afresh() {
 func TestWindowsRunsGoOn(t *testing.T) {
 	t.Parallel()
 	m := lab.New(t).Machine(t, lab.Wine)
-	s := newWinsite(t, m, windowsStages)
+	s := newWinsite(t, m, lab.CmdPort, windowsStages)
 	s.fitout("facts").exits(0)
 	begin := func(s *winsite, args ...string) *running {
 		c := s.start(append([]string{"apply", "--yes"}, args...)...)

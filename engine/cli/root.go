@@ -284,6 +284,9 @@ func folder(kind string) (string, error) {
 	}
 	if runtime.GOOS == "windows" {
 		d, err := os.UserConfigDir()
+		if kind == "state" { // what happened is this machine's matter: not the profile's that roams
+			d, err = os.UserCacheDir()
+		}
 		return filepath.Join(d, "fitout"), err
 	}
 	home, err := os.UserHomeDir()
