@@ -140,6 +140,11 @@ type (
 	Checker[T any] interface {
 		Check(want T) error
 	}
+	// PlatformChecker finds what is wrong on one platform alone. Where it isn't known yet which one a device has, a declaration
+	// that one of them accepts will do.
+	PlatformChecker[T any] interface {
+		CheckOn(os string, want T) error
+	}
 	// Guarded is a type whose Observe runs programs that the profile names. It isn't observed while something that the
 	// resource comes after is still to be changed.
 	Guarded interface {

@@ -32,6 +32,7 @@ type Type struct {
 	notified   func(context.Context, *host.Host, any) error
 	refs       func(any) []string
 	check      func(any) error
+	checkOn    func(string, any) error
 	key        func(any) string
 }
 
@@ -82,6 +83,9 @@ func Define[T any](name string, r Resource[T]) *Type {
 	}
 	if p, ok := r.(Checker[T]); ok {
 		t.check = func(want any) error { return p.Check(want.(T)) }
+	}
+	if p, ok := r.(PlatformChecker[T]); ok {
+		t.checkOn = func(os string, want any) error { return p.CheckOn(os, want.(T)) }
 	}
 	if p, ok := r.(Keyer[T]); ok {
 		t.key = func(want any) string { return p.Key(want.(T)) }
@@ -265,12 +269,33 @@ func (t *Type) Paths(v any) []string {
 	return paths
 }
 
-// Check runs the type's own check of a declaration.
-func (t *Type) Check(v any) error {
-	if t.check == nil {
-		return nil
+// Check runs the type's own checks of a declaration for a device that may be of any platform.
+func (t *Type) Check(v any) error { return t.CheckOn("", v) }
+
+// CheckOn runs them for a platform; "" is one that isn't known yet.
+func (t *Type) CheckOn(os string, v any) error {
+	if t.check != nil {
+		if err := t.check(v); err != nil {
+			return err
+		}
 	}
-	return t.check(v)
+	switch {
+	case t.checkOn == nil:
+		return nil
+	case os != "":
+		return t.checkOn(os, v)
+	}
+	var first error
+	for _, os := range t.Platforms() {
+		err := t.checkOn(os, v)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // Observe observes several resources; the results match wants one by one. A type without a reading for all is asked for

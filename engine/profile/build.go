@@ -144,12 +144,18 @@ func (p *Profile) buildOne(e *entry, s *expression.Scope) (*built, error) {
 
 // platformSkip says why a device's platform has no such resources.
 func platformSkip(t *modules.Type, s *expression.Scope) string {
-	device, _ := s.Data()["device"].(map[string]any)
-	os, _ := device["os"].(string)
+	os := osOf(s)
 	if platforms := t.Platforms(); os != "" && !slices.Contains(platforms, os) {
 		return strings.Join(platforms, " and ") + " only"
 	}
 	return ""
+}
+
+// osOf is the device's platform, "" where it isn't known yet.
+func osOf(s *expression.Scope) string {
+	device, _ := s.Data()["device"].(map[string]any)
+	os, _ := device["os"].(string)
+	return os
 }
 
 // declared evaluates the properties: secrets are secret.Values, and what is unknown is an expression.Unknown. Of a

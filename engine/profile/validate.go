@@ -72,11 +72,11 @@ func (p *Profile) complete(b *built, declared map[string]any, s *expression.Scop
 	if !whole {
 		return nil
 	}
-	return e.checkType(b.decoded, want, tainted)
+	return e.checkType(osOf(s), b.decoded, want, tainted)
 }
 
 // checkType asks the type about what the schema can't express. What it says of a secret isn't shown: it may quote it.
-func (e *entry) checkType(shown any, want map[string]any, tainted bool) error {
+func (e *entry) checkType(os string, shown any, want map[string]any, tainted bool) error {
 	revealed := shown
 	if tainted {
 		var err error
@@ -84,12 +84,12 @@ func (e *entry) checkType(shown any, want map[string]any, tainted bool) error {
 			return e.at.Problem("", "what is made of a secret is not accepted here")
 		}
 	}
-	err := e.typ.Check(revealed)
+	err := e.typ.CheckOn(os, revealed)
 	if err == nil {
 		return nil
 	}
 	if tainted {
-		if same := e.typ.Check(shown); same == nil || same.Error() != err.Error() || hint.Of(same) != hint.Of(err) {
+		if same := e.typ.CheckOn(os, shown); same == nil || same.Error() != err.Error() || hint.Of(same) != hint.Of(err) {
 			at, _ := e.checked(err)
 			return at.Problem("", "the type doesn't accept it; the reason is not shown, since a secret is in it")
 		}

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,15 +13,16 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// Group is a group of the device itself (/etc/group). Who is in it is declared with the users.
+// Group is a group of the device itself: of /etc/group, or a local group of Windows. Who is in it is declared with the users.
 type Group struct {
-	// Name is the group's name: at most 32 lower-case letters, digits, "-", "_" and ".", a letter or "_" first.
-	Name string `json:"name" fit:"key" title:"Name" pattern:"^[a-z_][-a-z0-9_.]*[$]?$" example:"sales"`
+	// Name is the group's name: on Linux at most 32 lower-case letters, digits, "-", "_" and ".", a letter or "_" first; on
+	// Windows at most 256 characters, but none of "/\[]:;|=,+*?<>@.
+	Name string `json:"name" fit:"key" title:"Name" pattern:"^\\S(.*\\S)?$" example:"sales"`
 	// GID is its number. Without it a new group gets the next free one of the range that /etc/login.defs gives. When
 	// it changes, users whose primary group it is follow; files keep the old number.
-	GID *int `json:"gid,omitzero" fit:"managed" title:"Group number" minimum:"0" example:"5000"`
+	GID *int `json:"gid,omitzero" fit:"managed" title:"Group number" on:"linux" minimum:"0" example:"5000"`
 	// Give a new group a number of the system's range. An existing one keeps its number.
-	System bool `json:"system,omitzero" fit:"behaviour" title:"System group" default:"false"`
+	System bool `json:"system,omitzero" fit:"behaviour" title:"System group" on:"linux" default:"false"`
 	// Members are the users that have it as a supplementary group.
 	Members []string `json:"members,omitzero" fit:"observed" title:"Members"`
 	// State is whether the group should exist. A group that is somebody's primary group can't be removed.
@@ -34,25 +36,36 @@ type Group struct {
 type Groups struct{}
 
 var (
-	_ modules.Resource[Group] = Groups{}
-	_ modules.Inverter[Group] = Groups{}
-	_ modules.Checker[Group]  = Groups{}
-	_ modules.Platformed      = Groups{}
+	_ modules.Resource[Group]        = Groups{}
+	_ modules.Inverter[Group]        = Groups{}
+	_ modules.Checker[Group]         = Groups{}
+	_ modules.PlatformChecker[Group] = Groups{}
+	_ modules.Platformed             = Groups{}
+	_ modules.Experimenter           = Groups{}
 )
 
 // Platforms says where groups exist.
-func (Groups) Platforms() []string { return []string{"linux"} }
+func (Groups) Platforms() []string { return []string{"linux", "windows"} }
 
-// Check finds names and numbers that can't be.
-func (Groups) Check(want Group) error {
-	if err := checkName("group", want.Name); err != nil {
-		return err
+// Experimental says where no real system's groups could be changed.
+func (Groups) Experimental() []string { return []string{"windows"} }
+
+// Check finds numbers that can't be.
+func (Groups) Check(want Group) error { return checkID("gid", want.GID) }
+
+// CheckOn finds names that can't be.
+func (Groups) CheckOn(os string, want Group) error {
+	if os == "windows" {
+		return checkAccountName("group", want.Name, 256)
 	}
-	return checkID("gid", want.GID)
+	return checkName("group", want.Name)
 }
 
 // Observe reads /etc/group.
 func (Groups) Observe(_ context.Context, h *host.Host, want Group) (Group, error) {
+	if h.OS() == "windows" {
+		return observeAccountGroup(h, want)
+	}
 	db, err := observed(h)
 	if err != nil {
 		return Group{}, err
@@ -71,7 +84,10 @@ func (Groups) Observe(_ context.Context, h *host.Host, want Group) (Group, error
 
 // Apply edits /etc/group and /etc/gshadow.
 func (g Groups) Apply(ctx context.Context, h *host.Host, want, _ Group) (modules.Outcome, error) {
-	if err := g.Check(want); err != nil {
+	if h.OS() == "windows" {
+		return modules.Outcome{}, applyAccountGroup(h, want)
+	}
+	if err := errors.Join(g.Check(want), g.CheckOn("linux", want)); err != nil {
 		return modules.Outcome{}, err
 	}
 	return modules.Outcome{}, edit(ctx, h, func(db *databases) error {
@@ -95,6 +111,9 @@ func (g Groups) Apply(ctx context.Context, h *host.Host, want, _ Group) (modules
 
 // Inverse puts a removed group back with its members, and a number where want had set it.
 func (Groups) Inverse(want, have Group) (Group, error) {
+	if have.State != modules.Absent && have.Record == nil {
+		return have, fmt.Errorf("the members and rights of group %s would be lost", have.Name) // Windows knows it by its SID
+	}
 	back := Group{Name: have.Name, State: have.State}
 	switch {
 	case have.State == modules.Absent:

@@ -16,50 +16,55 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// User is a user of the device itself (/etc/passwd).
+// User is a user of the device itself: of /etc/passwd, or a local account of Windows.
 type User struct {
-	// Name is what the user logs on with: at most 32 lower-case letters, digits, "-", "_" and ".", a letter or "_" first.
-	Name string `json:"name" fit:"key" title:"Name" pattern:"^[a-z_][-a-z0-9_.]*[$]?$" example:"alice"`
+	// Name is what the user logs on with: on Linux at most 32 lower-case letters, digits, "-", "_" and ".", a letter or "_"
+	// first; on Windows at most 20 characters, but none of "/\[]:;|=,+*?<>@.
+	Name string `json:"name" fit:"key" title:"Name" pattern:"^\\S(.*\\S)?$" example:"alice"`
 	// UID is the user's number. Without it a new user gets the next free one of the range that /etc/login.defs gives.
 	// When it changes, what belongs to the user in the home goes along; files elsewhere keep the old number.
-	UID *int `json:"uid,omitzero" fit:"managed" title:"User number" minimum:"0" example:"1050"`
+	UID *int `json:"uid,omitzero" fit:"managed" title:"User number" on:"linux" minimum:"0" example:"1050"`
 	// FullName is the person's name: the first part of the comment (GECOS) field. Office and phones in it are kept.
 	FullName *string `json:"fullName,omitzero" fit:"managed" title:"Full name" example:"Alice Example"`
 	// Home is the home folder. Without it a new user gets one of the user's name below /home, or where
 	// /etc/default/useradd says. Changing it moves nothing, unless moveHome says so.
-	Home *string `json:"home,omitzero" fit:"managed" title:"Home folder" pattern:"^/" example:"/home/alice"`
+	Home *string `json:"home,omitzero" fit:"managed" title:"Home folder" on:"linux" pattern:"^/" example:"/home/alice"`
 	// Shell is the program that a logon starts. Without it a new user gets the one of /etc/default/useradd, or /bin/sh.
-	Shell *string `json:"shell,omitzero" fit:"managed" title:"Shell" pattern:"^/" example:"/bin/bash"`
+	Shell *string `json:"shell,omitzero" fit:"managed" title:"Shell" on:"linux" pattern:"^/" example:"/bin/bash"`
 	// Group is the primary group's name. Without it a new user gets a group of the same name, or the one of
 	// /etc/default/useradd where /etc/login.defs has USERGROUPS_ENAB no. When it changes, files in the home follow.
-	Group *string `json:"group,omitzero" fit:"managed" title:"Primary group" ref:"groups" example:"sales"`
-	// Groups are the supplementary groups, at least these; with groupsExact these and no others.
+	Group *string `json:"group,omitzero" fit:"managed" title:"Primary group" on:"linux" ref:"groups" example:"sales"`
+	// Groups are the supplementary groups, at least these; with groupsExact these and no others. On Windows, the local groups;
+	// those whose names depend on its language can be given by SID: S-1-5-32-544 are the administrators.
 	Groups []string `json:"groups,omitzero" fit:"managed" title:"Groups" ref:"groups" example:"sales"`
 	// Take the user out of all groups that groups doesn't list.
 	GroupsExact bool `json:"groupsExact,omitzero" fit:"behaviour" title:"No other groups" default:"false"`
 	// Give a new user a number of the system's range, no home and no subordinate numbers.
-	System bool `json:"system,omitzero" fit:"behaviour" title:"System user" default:"false"`
+	System bool `json:"system,omitzero" fit:"behaviour" title:"System user" on:"linux" default:"false"`
 	// Password is the password in plain text, from a secret, or its hash in a form of crypt(5) other than DES ("$6$...").
 	// "*" is no password: keys still work. Plain text is compared with the device's hash, and hashed there with a new
-	// salt by the method of its PAM or /etc/login.defs.
+	// salt by the method of its PAM or /etc/login.defs. On Windows a logon is tried with it: where it differs, that counts as
+	// one failed logon for each plan and each apply.
 	Password *string `json:"password,omitzero" fit:"managed,secret" title:"Password" example:"${secrets.alice}"`
 	// SSHKeys are lines of ~/.ssh/authorized_keys, at least these; with sshKeysExact these and no others. Options before
 	// a key count, the comment behind it doesn't.
-	SSHKeys []string `json:"sshKeys,omitzero" fit:"managed" title:"SSH keys" example:"ssh-ed25519 AAAA... alice"`
+	SSHKeys []string `json:"sshKeys,omitzero" fit:"managed" title:"SSH keys" on:"linux" example:"ssh-ed25519 AAAA... alice"`
 	// Remove the keys that sshKeys doesn't list.
-	SSHKeysExact bool `json:"sshKeysExact,omitzero" fit:"behaviour" title:"No other SSH keys" default:"false"`
+	SSHKeysExact bool `json:"sshKeysExact,omitzero" fit:"behaviour" title:"No other SSH keys" on:"linux" default:"false"`
 	// Make the password useless, as passwd -l does ("!" before the hash), without forgetting it. SSH keys go on
-	// working where sshd uses PAM: see expires.
+	// working where sshd uses PAM: see expires. On Windows, the account is disabled.
 	Locked *bool `json:"locked,omitzero" fit:"managed" title:"Password locked"`
 	// Expires is the day from which nobody can log on as this user by any means, as YYYY-MM-DD, or "never".
 	Expires *string `json:"expires,omitzero" fit:"managed" title:"Expires" pattern:"^(never|[0-9]{4}-[0-9]{2}-[0-9]{2})$" example:"2030-12-31"`
 	// Make a missing home from /etc/skel: that of a new user, and later one that home names. By default it
 	// does so, but not for system users. A folder that is there is left as it is.
-	CreateHome *bool `json:"createHome,omitzero" fit:"behaviour" title:"Create the home"`
+	CreateHome *bool `json:"createHome,omitzero" fit:"behaviour" title:"Create the home" on:"linux"`
 	// Move the old home's folder when home changes.
-	MoveHome bool `json:"moveHome,omitzero" fit:"behaviour" title:"Move the home" default:"false"`
+	MoveHome bool `json:"moveHome,omitzero" fit:"behaviour" title:"Move the home" on:"linux" default:"false"`
 	// Remove the home and the mailbox together with the user.
-	RemoveHome bool `json:"removeHome,omitzero" fit:"behaviour" title:"Remove the home" default:"false"`
+	RemoveHome bool `json:"removeHome,omitzero" fit:"behaviour" title:"Remove the home" on:"linux" default:"false"`
+	// The account's security identifier.
+	SID *string `json:"sid,omitzero" fit:"observed" title:"SID" on:"windows"`
 	// State is whether the user should exist. One who is logged on, or has a process, can't be removed.
 	State string `json:"state,omitzero" fit:"state" title:"State" enum:"present,absent"`
 
@@ -71,23 +76,25 @@ type User struct {
 type Users struct{}
 
 var (
-	_ modules.Resource[User] = Users{}
-	_ modules.Comparer[User] = Users{}
-	_ modules.Inverter[User] = Users{}
-	_ modules.Checker[User]  = Users{}
-	_ modules.Platformed     = Users{}
+	_ modules.Resource[User]        = Users{}
+	_ modules.Comparer[User]        = Users{}
+	_ modules.Inverter[User]        = Users{}
+	_ modules.Checker[User]         = Users{}
+	_ modules.PlatformChecker[User] = Users{}
+	_ modules.Platformed            = Users{}
+	_ modules.Experimenter          = Users{}
 )
 
 const never, dateForm = "never", "2006-01-02"
 
 // Platforms says where users exist.
-func (Users) Platforms() []string { return []string{"linux"} }
+func (Users) Platforms() []string { return []string{"linux", "windows"} }
+
+// Experimental says where no real system's accounts could be changed.
+func (Users) Experimental() []string { return []string{"windows"} }
 
 // Check finds values that would break a line of a database, or can't be meant.
 func (Users) Check(want User) error {
-	if err := checkName("user", want.Name); err != nil {
-		return err
-	}
 	if err := checkID("uid", want.UID); err != nil {
 		return err
 	}
@@ -105,11 +112,6 @@ func (Users) Check(want User) error {
 		}
 		if p.absolute && !strings.HasPrefix(*p.value, "/") {
 			return fmt.Errorf("%s %q is not an absolute path", p.name, *p.value)
-		}
-	}
-	for _, g := range want.Groups {
-		if err := checkGroupRef(g); err != nil {
-			return fmt.Errorf("groups: %w", err)
 		}
 	}
 	if want.Group != nil {
@@ -135,6 +137,22 @@ func (Users) Check(want User) error {
 	return nil
 }
 
+// CheckOn looks at names, which Windows takes others of, and at what Windows has no way for.
+func (Users) CheckOn(os string, want User) error {
+	if os == "windows" {
+		return checkAccount(want)
+	}
+	if err := checkName("user", want.Name); err != nil {
+		return err
+	}
+	for _, g := range want.Groups {
+		if err := checkGroupRef(g); err != nil {
+			return fmt.Errorf("groups: %w", err)
+		}
+	}
+	return nil
+}
+
 // checkGroupRef is milder than checkName: an existing group may be called Debian-exim.
 func checkGroupRef(name string) error {
 	if name == "" || strings.ContainsAny(name, ":, \t\n\r\x00") || strings.Trim(name, "0123456789") == "" {
@@ -145,6 +163,9 @@ func checkGroupRef(name string) error {
 
 // Observe reads the databases, and the home where keys are declared.
 func (Users) Observe(_ context.Context, h *host.Host, want User) (User, error) {
+	if h.OS() == "windows" {
+		return observeAccount(h, want)
+	}
 	db, err := observed(h)
 	if err != nil {
 		return User{}, err
@@ -284,13 +305,16 @@ func (Users) Compare(property string, want, have User) (met, ok bool) {
 		if have.Password == nil {
 			return false, true
 		}
-		if crypted(*want.Password) {
+		if crypted(*want.Password) || have.SID != nil {
 			return *want.Password == *have.Password, true
 		}
 		return matches(*want.Password, *have.Password), true
 	case "home":
 		return have.Home != nil && path.Clean(*want.Home) == path.Clean(*have.Home), true
 	case "groups":
+		if have.SID != nil {
+			return accountGroupsMet(want, have), true
+		}
 		return groupsMet(want, have), true
 	case "sshKeys":
 		return mergeKeys(strings.Join(have.SSHKeys, "\n"), want.SSHKeys, want.SSHKeysExact) == strings.Join(have.SSHKeys, "\n"), true
@@ -317,6 +341,9 @@ func groupsMet(want, have User) bool {
 // Inverse puts back only what want had set, so that what others changed meanwhile stays. A new user's home goes along with
 // the user as long as it is as it was made: later there may be work in it.
 func (Users) Inverse(want, have User) (User, error) {
+	if have.SID != nil {
+		return inverseOfAccount(want, have)
+	}
 	back, r := User{Name: have.Name, State: have.State}, have.Record
 	if r == nil {
 		r = &Record{}

@@ -16,7 +16,10 @@ import (
 )
 
 // Apply edits the databases, and then the home.
-func (u Users) Apply(ctx context.Context, h *host.Host, want, _ User) (modules.Outcome, error) {
+func (u Users) Apply(ctx context.Context, h *host.Host, want, have User) (modules.Outcome, error) {
+	if h.OS() == "windows" {
+		return modules.Outcome{}, applyAccount(h, want, have)
+	}
 	if want.State == modules.Absent {
 		return modules.Outcome{}, removeUser(ctx, h, want)
 	}
@@ -38,7 +41,10 @@ func (u Users) checkApply(want User) error {
 	if want.Record != nil {
 		return checkName("user", want.Name)
 	}
-	return u.Check(want)
+	if err := u.Check(want); err != nil {
+		return err
+	}
+	return u.CheckOn("linux", want)
 }
 
 // setUser brings a user's entries to want.

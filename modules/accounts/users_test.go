@@ -140,7 +140,7 @@ func TestCheck(t *testing.T) {
 		"expires \"2023-02-29\" is no date":                          {Name: "a", Expires: ptr("2023-02-29")},
 	} {
 		got := ""
-		if err := (Users{}).Check(u); err != nil {
+		if err := modules.Define("users", Users{}).CheckOn("linux", u); err != nil {
 			got = err.Error()
 		}
 		if got != name {
