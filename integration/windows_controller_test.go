@@ -3,7 +3,9 @@
 package integration
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -50,6 +52,16 @@ type windowsTechnician struct {
 	env []string
 }
 
+func newWindowsTechnician(t *testing.T, m *lab.Machine) *windowsTechnician {
+	t.Helper()
+	exe, err := os.ReadFile(windowsRelease(t))
+	lab.Must(t, err)
+	tool := m.WindowsPath(`C:\tools\fitout.exe`)
+	lab.Must(t, os.MkdirAll(filepath.Dir(tool), 0o755))
+	lab.Must(t, os.WriteFile(tool, exe, 0o755))
+	return &windowsTechnician{t: t, m: m}
+}
+
 const windowsDesk = `C:\users\root\Desk` // where the files are, and the command is run
 
 func (w *windowsTechnician) write(name, text string) {
@@ -76,15 +88,9 @@ func (w *windowsTechnician) fitout(want int, args ...string) string {
 func TestWindowsController(t *testing.T) {
 	l := lab.New(t)
 	device, m := l.Machine(t, lab.Debian), l.Machine(t, lab.Wine)
-	exe, err := os.ReadFile(windowsRelease(t))
+	w := newWindowsTechnician(t, m)
+	key, err := os.ReadFile(l.KeyFile)
 	lab.Must(t, err)
-	tool := m.WindowsPath(`C:\tools\fitout.exe`)
-	lab.Must(t, os.MkdirAll(filepath.Dir(tool), 0o755))
-	lab.Must(t, os.WriteFile(tool, exe, 0o755))
-	key, err := os.ReadFile(m.KeyFile)
-	lab.Must(t, err)
-
-	w := &windowsTechnician{t: t, m: m}
 	w.write("keys/id lab", string(key))
 	w.write("files/motd.txt", "Property of Example S.A.\n")
 	w.write("desk.yaml", `profile: desk
@@ -137,4 +143,46 @@ secrets: secrets.age
 			t.Error(err)
 		}
 	}
+}
+
+// The keys of the agent that comes with Windows, a host by its name in .ssh\config, and a key file of a name that the
+// device doesn't know.
+func TestWindowsControllerUsesTheAgent(t *testing.T) {
+	l := lab.New(t)
+	device, m := l.Machine(t, lab.Debian), l.Machine(t, lab.Wine)
+	w := newWindowsTechnician(t, m)
+	w.write("p.yaml", "profile: p\ndirectories: [{path: /srv/agent}]\n")
+	ssh := m.WindowsPath(`C:\users\root\.ssh`)
+	lab.Must(t, os.MkdirAll(ssh, 0o700))
+	lab.Must(t, os.WriteFile(filepath.Join(ssh, "config"), []byte("Host desk\r\n\tHostName "+device.Addr+"\r\n\tUser root\r\n"), 0o600))
+	known, err := os.ReadFile(l.KnownHosts)
+	lab.Must(t, err)
+	lab.Must(t, os.WriteFile(filepath.Join(ssh, "known_hosts"), known, 0o600))
+	plan := []string{"plan", "-p", "p.yaml", "--device", "ssh://desk"}
+	if got := w.fitout(3, plan...); !strings.Contains(got, "neither a key nor a password") {
+		t.Errorf("without any key: %s", got)
+	}
+
+	key, err := os.ReadFile(l.KeyFile)
+	lab.Must(t, err)
+	w.write("agent key", string(key))
+	listening, stdout, err := os.Pipe()
+	lab.Must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	t.Cleanup(func() { stop(); <-ended })
+	go func() {
+		defer close(ended)
+		c := m.Windows(ctx, "ssh-agent.exe", windowsDesk+`\agent key`)
+		c.Stdout = stdout
+		_, _ = c.Run()
+		stdout.Close()
+	}()
+	if line, err := bufio.NewReader(listening).ReadString('\n'); err != nil {
+		t.Fatalf("the agent: %q, %v", line, err)
+	}
+	lab.Must(t, os.Remove(m.WindowsPath(windowsDesk+`\agent key`)))
+	w.fitout(2, plan...)
+	w.fitout(0, "apply", "-p", "p.yaml", "--device", "ssh://desk", "--yes")
+	device.Run(t, "test -d /srv/agent")
 }

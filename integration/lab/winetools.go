@@ -18,7 +18,7 @@ import (
 
 // What the lab adds to Wine: files of its root (the names say where), and programs of our own for Windows.
 var (
-	//go:embed wintools/*.go winssh/*.go winsftp/*.go
+	//go:embed wintools/*.go winssh/*.go winsftp/*.go winagent/*.go
 	wineSources embed.FS
 	//go:embed wine
 	wineFiles embed.FS
@@ -52,6 +52,7 @@ func (l *Lab) wineTools(ctx context.Context, root string) (string, error) {
 		for _, b := range []struct{ source, goos, to string }{
 			{"wintools", "windows", filepath.Join(system32, winePrograms[0])},
 			{"winsftp", "windows", filepath.Join(system32, "sftp-server.exe")},
+			{"winagent", "windows", filepath.Join(system32, "ssh-agent.exe")},
 			{"winssh", "linux", "usr/local/bin/ssh-windows"},
 		} {
 			if err := build(ctx, log, b.source, b.goos, filepath.Join(dir, b.to)); err != nil {
@@ -88,8 +89,8 @@ const wineToolsScript = `cd "$1"
 	echo "Administrator:x:0:0::/root:/bin/sh" >>etc/passwd
 	echo "Administrator:*:20000:0:99999:7:::" >>etc/shadow`
 
-// build builds one of the lab's programs: those of the standard library alone from what is embedded, the other in its
-// place in the module, as a test's working folder is.
+// build builds one of the lab's programs: those of the standard library alone from what is embedded, the others in
+// their place in the module, where a test's working folder is.
 func build(ctx context.Context, log io.Writer, source, goos, to string) error {
 	compiler, err := exec.LookPath("go")
 	if err != nil {
@@ -99,8 +100,8 @@ func build(ctx context.Context, log io.Writer, source, goos, to string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-ldflags=-s -w", "-o", to)
-	if source == "winsftp" {
-		cmd.Args = append(cmd.Args, "github.com/fitout-dev/fitout/integration/lab/winsftp")
+	if source == "winsftp" || source == "winagent" {
+		cmd.Args = append(cmd.Args, "github.com/fitout-dev/fitout/integration/lab/"+source)
 	} else {
 		dir, err := os.MkdirTemp("", "fitout-lab-")
 		if err != nil {
