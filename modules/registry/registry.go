@@ -19,6 +19,8 @@ var Types = []*modules.Type{
 	modules.Define("timezone", settings.Timezones{}),
 	modules.Define("sysctl", settings.Sysctls{}),
 	modules.Define("environment", settings.Environments{}),
+	modules.Define("registryKeys", settings.RegistryKeys{}),
+	modules.Define("registry", settings.RegistryValues{}),
 	modules.Define("packages", applications.Packages{}),
 	modules.Define("groups", accounts.Groups{}),
 	modules.Define("users", accounts.Users{}),

@@ -11,15 +11,27 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// Environment is a variable that every login session of the machine has, from /etc/environment. See pam_env(8).
+// Environment is a variable that every login session of the machine has. On Linux it stands in /etc/environment, see
+// pam_env(8); on Windows it is the machine's, or with user that user's, and programs that start later have it.
 type Environment struct {
 	// The variable's name.
 	Name string `json:"name" fit:"key" title:"Name" pattern:"^[A-Za-z_][A-Za-z0-9_]*$" example:"HTTP_PROXY"`
-	// The value, literally: nothing in it is expanded. A line break or # can't be part of it.
+	// Windows: whose variable it is: a user's name or SID; all for everybody who has a profile on the machine; default
+	// for those who will log on for the first time. Left out, it is the machine's. The hives of users who aren't logged on
+	// are loaded for the moment (that is experimental).
+	User string `json:"user,omitzero" fit:"key" on:"windows" experimental:"windows" title:"User" example:"alice"`
+	// The value. Linux takes it literally, Windows replaces %NAME% in it. A line break or # can't be part of it.
 	Value *string `json:"value,omitzero" fit:"managed" title:"Value" pattern:"^[^\\n\\r#\\x00]*$" example:"http://proxy.example.lan:3128"`
-	State string  `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
+	// Windows: entries, with ; between them in the value, that are to be part of it; those that are missing go to its end.
+	// Case, quotation marks and a \ at the end don't count. This is the way to change PATH: what else is in it stays.
+	Add []string `json:"add,omitzero" fit:"managed" on:"windows" title:"Entries to add" example:"C:\\Program Files\\Example"`
+	// Windows: entries that are to be no part of it.
+	Remove []string `json:"remove,omitzero" fit:"managed" on:"windows" title:"Entries to remove" example:"C:\\Old"`
+	State  string   `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
+	// What Windows has stored, in each hive that this is about.
+	Kept []KeptValue `json:"kept,omitzero" fit:"observed,undo" on:"windows" title:"Stored"`
 	// The lines that set it.
-	Part *Part `json:"part,omitzero" fit:"observed,undo" title:"Lines in /etc/environment"`
+	Part *Part `json:"part,omitzero" fit:"observed,undo" on:"linux" title:"Lines in /etc/environment"`
 }
 
 // Environments implements Environment.
@@ -30,14 +42,24 @@ var (
 	_ modules.Checker[Environment]  = Environments{}
 	_ modules.Comparer[Environment] = Environments{}
 	_ modules.Inverter[Environment] = Environments{}
+	_ modules.Keyer[Environment]    = Environments{}
+	_ modules.Referrer[Environment] = Environments{}
 )
 
-const environmentFile = "/etc/environment"
+const environmentFile = "/etc/environment" // of Linux
 
 // Platforms are where the type exists.
-func (Environments) Platforms() []string { return []string{"linux"} }
+func (Environments) Platforms() []string { return []string{"linux", "windows"} }
 
-// Check refuses what the file can't hold.
+// Key is the name, and whose it is.
+func (Environments) Key(want Environment) string {
+	return strings.TrimPrefix(want.User+"/"+want.Name, "/")
+}
+
+// Refs names the user, whose profile comes first.
+func (Environments) Refs(want Environment) []string { return userRef(want.User) }
+
+// Check refuses what can't be held.
 func (Environments) Check(want Environment) error {
 	if !isVariable(want.Name) {
 		return fmt.Errorf("name: %q can't be a variable's name", want.Name)
@@ -46,7 +68,13 @@ func (Environments) Check(want Environment) error {
 		return nil
 	}
 	if want.Value == nil {
-		return errors.New("value: missing")
+		if want.Add == nil && want.Remove == nil && want.Kept == nil && want.Part == nil {
+			return errors.New("value: missing")
+		}
+		return checkEntries(want)
+	}
+	if want.Add != nil || want.Remove != nil {
+		return errors.New("add, remove: value says already what all of it is")
 	}
 	if strings.ContainsAny(*want.Value, "\n\r#\x00") {
 		return hint.New(fmt.Errorf("value of %s: %s can't hold a line break or #", want.Name, environmentFile), "# begins a comment there even between quotes; in a URL write %%23")
@@ -54,114 +82,55 @@ func (Environments) Check(want Environment) error {
 	return nil
 }
 
-// Observe reads the variable as a session gets it.
-func (Environments) Observe(_ context.Context, h *host.Host, want Environment) (Environment, error) {
-	have := Environment{Name: want.Name, State: modules.Absent}
-	text, err := readOptional(h, environmentFile)
-	if err != nil {
-		return have, err
-	}
-	if have.Part, err = readPart(h, environmentFile, want.sets); err != nil {
-		return have, err
-	}
-	for line := range strings.Lines(text) {
-		if name, value, ok := environmentLine(line); ok && name == want.Name {
-			have.Value, have.State = modules.Ptr(value), modules.Present // the last one counts
+// checkEntries looks at what is added and removed.
+func checkEntries(want Environment) error {
+	for property, entries := range map[string][]string{"add": want.Add, "remove": want.Remove} {
+		for _, e := range entries {
+			if plainEntry(e) == "" || strings.ContainsAny(e, ";\n\r\x00") {
+				return fmt.Errorf("%s: %q can't be one entry of %s", property, e, want.Name)
+			}
 		}
 	}
-	return have, nil
+	for _, e := range want.Add {
+		if hasEntry(want.Remove, e) {
+			return fmt.Errorf("add, remove: %s is in both", e)
+		}
+	}
+	return nil
 }
 
-// Apply writes or removes the variable's line and leaves all others as they are.
+// Observe reads the variable as a session gets it.
+func (Environments) Observe(_ context.Context, h *host.Host, want Environment) (Environment, error) {
+	return observeEnvironment(h, want)
+}
+
+// Apply writes or removes the variable and leaves all others as they are.
 func (e Environments) Apply(_ context.Context, h *host.Host, want, _ Environment) (modules.Outcome, error) {
-	var none modules.Outcome
-	if want.Part != nil {
-		return none, want.Part.write(h, environmentFile, want.sets)
+	if want.Part == nil {
+		if err := e.Check(want); err != nil {
+			return modules.Outcome{}, err
+		}
 	}
-	if err := e.Check(want); err != nil {
-		return none, err
-	}
-	line := ""
-	if want.State != modules.Absent {
-		line = want.Name + "=" + quoteEnvironment(*want.Value) + "\n"
-	}
-	text, err := readOptional(h, environmentFile)
-	if err != nil {
-		return none, err
-	}
-	if next := setEnvironmentLine(text, want.Name, line); next != text {
-		return none, writeThrough(h, environmentFile, next)
-	}
-	return none, nil
-}
-
-// sets says whether a line sets the variable.
-func (e Environment) sets(line string) bool {
-	name, _, ok := environmentLine(line)
-	return ok && name == e.Name
+	return modules.Outcome{}, applyEnvironment(h, want)
 }
 
 // Compare knows that lines may have moved.
 func (Environments) Compare(property string, want, have Environment) (met, ok bool) {
-	if property == "part" {
+	switch property {
+	case "part":
 		return want.Part.met(have.Part), true
+	case "kept":
+		return sameKept(want.Kept, have.Kept), true
 	}
 	return false, false
 }
 
-// Inverse puts back the lines as they were.
+// Inverse puts back what there was.
 func (Environments) Inverse(_, have Environment) (Environment, error) {
+	if have.Part == nil {
+		return Environment{Name: have.Name, User: have.User, State: have.State, Kept: have.Kept}, nil
+	}
 	return have, have.Part.kept(environmentFile)
-}
-
-// setEnvironmentLine puts line in the place of the first that sets name, or at the end, and removes the others.
-func setEnvironmentLine(text, name, line string) string {
-	var out strings.Builder
-	for l := range strings.Lines(text) {
-		if n, _, ok := environmentLine(l); ok && n == name {
-			out.WriteString(line)
-			line = ""
-			continue
-		}
-		out.WriteString(l)
-		if !strings.HasSuffix(l, "\n") && line != "" {
-			out.WriteString("\n")
-		}
-	}
-	return out.String() + line
-}
-
-// environmentLine reads a line as pam_env does: # ends it wherever it is, a quote at the value's beginning opens a
-// quoted value, and one at its end is dropped. A carriage return is part of the value.
-func environmentLine(line string) (name, value string, ok bool) {
-	line = strings.TrimLeft(strings.TrimRight(line, "\n"), " \t")
-	line = strings.TrimPrefix(line, "export ")
-	line, _, _ = strings.Cut(line, "#")
-	name, value, ok = strings.Cut(line, "=")
-	if !ok || !isVariable(name) {
-		return "", "", false
-	}
-	if value != "" && (value[0] == '"' || value[0] == '\'') {
-		value = value[1:]
-		if n := len(value); n > 0 && (value[n-1] == '"' || value[n-1] == '\'') {
-			value = value[:n-1]
-		}
-	}
-	return name, value, true
-}
-
-// quoteEnvironment writes a value so that pam_env, and as far as possible shells and systemd, read it back.
-func quoteEnvironment(value string) string {
-	plain := strings.IndexFunc(value, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-+=:,./@%~^", r) || r > 127)
-	}) < 0
-	switch {
-	case plain:
-		return value
-	case strings.ContainsAny(value, `"$`+"`\\") && !strings.Contains(value, "'"):
-		return "'" + value + "'"
-	}
-	return `"` + value + `"`
 }
 
 func isVariable(name string) bool {

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	moduletest.Main(m, modules.Define("hostname", Hostnames{}), modules.Define("timezone", Timezones{}), modules.Define("sysctl", Sysctls{}),
-		modules.Define("environment", Environments{}))
+		modules.Define("environment", Environments{}), modules.Define("registry", RegistryValues{}), modules.Define("registryKeys", RegistryKeys{}))
 }
 
 // noPrograms fails whatever is run.

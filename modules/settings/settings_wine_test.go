@@ -1,0 +1,176 @@
+package settings
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/fitout-dev/fitout/integration/lab"
+	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/moduletest"
+)
+
+// What is declared, asked of Windows' own tools, as far as Wine has them.
+func TestOnWindows(t *testing.T) {
+	m := lab.New(t).Machine(t, lab.Wine)
+	all := windowsMachine{machine{t, m, moduletest.OnMachine(t, m)}}
+	for _, test := range []struct {
+		name string
+		run  func(windowsMachine)
+	}{{"registry", testRegistry}, {"registry of users", testRegistryUsers}, {"registryKeys", testRegistryKeys},
+		{"environment", testWindowsEnvironment}} {
+		t.Run(test.name, func(t *testing.T) { test.run(windowsMachine{all.in(t)}) })
+	}
+}
+
+type windowsMachine struct{ machine }
+
+// asked is what a program of Windows says, a blank for each row of blanks, without lines that are empty.
+func (x windowsMachine) asked(args ...string) string {
+	x.t.Helper()
+	var lines []string
+	for line := range strings.Lines(x.m.RunWindows(x.t, args...)) {
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (x windowsMachine) answers(want string, args ...string) {
+	x.t.Helper()
+	if got := x.asked(args...); got != want {
+		x.t.Errorf("%q says\n%s\nwant\n%s", args, got, want)
+	}
+}
+
+const registryTypes = `[
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "type": "string", "value": "the default"},
+	{"path": "hklm\\SOFTWARE\\Example\\Types", "name": "dword", "type": "dword", "value": 4294967295},
+	{"path": "HKEY_LOCAL_MACHINE\\SOFTWARE\\Example\\Types", "name": "hex", "type": "dword", "value": "0x10"},
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "qword", "type": "qword", "value": "18446744073709551615"},
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "string", "type": "string", "value": "Ünï ☃ \ud83d\ude00"},
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "expand", "type": "expandString", "value": "%SystemRoot%\\x"},
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "multi", "type": "multiString", "value": ["a", "b c"]},
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "multi none", "type": "multiString", "value": []},
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "binary", "type": "binary", "value": "DE,ad be ef"},
+	{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "none", "type": "none"}]`
+
+func testRegistry(x windowsMachine) {
+	const example = `reg query HKLM\SOFTWARE\Example /s`
+	x.d.TakesBack("registry", registryTypes, example)
+	for _, r := range x.d.Plan("registry", registryTypes) {
+		if r.Op != modules.Same {
+			x.t.Errorf("a second time: %s %v %s", r.Op, r.Changes, r.Error)
+		}
+	}
+	for name, want := range map[string]string{
+		"dword": "dword REG_DWORD 0xffffffff", "hex": "hex REG_DWORD 0x10",
+		"expand": `expand REG_EXPAND_SZ %SystemRoot%\x`, "multi": `multi REG_MULTI_SZ a\0b c`, "binary": "binary REG_BINARY DEADBEEF", "none": "none REG_NONE",
+	} {
+		x.answers(`HKEY_LOCAL_MACHINE\SOFTWARE\Example\Types`+"\n"+want, "reg", "query", `HKLM\SOFTWARE\Example\Types`, "/v", name)
+	}
+	x.answers(`HKEY_LOCAL_MACHINE\SOFTWARE\Example\Types`+"\n(Default) REG_SZ the default", "reg", "query", `HKLM\SOFTWARE\Example\Types`, "/ve")
+
+	// Wine's reg query shows no REG_QWORD.
+	x.m.RunWindows(x.t, "reg", "export", `HKLM\SOFTWARE\Example\Types`, `C:\types.reg`, "/y")
+	b, err := os.ReadFile(x.m.WindowsPath(`C:\types.reg`))
+	lab.Must(x.t, err)
+	if exported := strings.ReplaceAll(string(b), "\x00", ""); !strings.Contains(exported, `"qword"=hex(b):ff,ff,ff,ff,ff,ff,ff,ff`) {
+		x.t.Errorf("reg export says\n%s", exported)
+	}
+
+	// What somebody else has written: another type, another value, another case of the name.
+	x.m.RunWindows(x.t, "reg", "add", `HKLM\SOFTWARE\Example\Types`, "/v", "dword", "/t", "REG_SZ", "/d", "4294967295", "/f")
+	x.m.RunWindows(x.t, "reg", "add", `HKLM\SOFTWARE\Example\Types`, "/v", "MULTI", "/t", "REG_MULTI_SZ", "/d", `b c\0a`, "/f")
+	want := `[{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "dword", "type": "dword", "value": 4294967295},
+		{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "multi", "type": "multiString", "value": ["a", "b c"]}]`
+	x.plans("registry", want, modules.Update, modules.Update)
+	x.d.TakesBack("registry", want, example)
+
+	// The two views are two places.
+	x.converged("registry", `[{"path": "HKLM\\SOFTWARE\\Example\\Views", "name": "a", "type": "string", "value": "64"},
+		{"path": "HKLM\\SOFTWARE\\Example\\Views", "name": "a", "view": 32, "type": "string", "value": "32"}]`, modules.Create, modules.Create)
+	x.answers(`HKEY_LOCAL_MACHINE\SOFTWARE\Example\Views`+"\na REG_SZ 64", "reg", "query", `HKLM\SOFTWARE\Example\Views`, "/v", "a", "/reg:64")
+	x.answers(`HKEY_LOCAL_MACHINE\SOFTWARE\Example\Views`+"\na REG_SZ 32", "reg", "query", `HKLM\SOFTWARE\Example\Views`, "/v", "a", "/reg:32")
+
+	x.d.TakesBack("registry", `{"path": "HKLM\\SOFTWARE\\Example\\Types", "name": "qword", "state": "absent"}`, example)
+	x.plans("registry", `{"path": "HKLM\\SOFTWARE\\Nothing", "name": "x", "state": "absent"}`, modules.Same)
+	x.d.Interrupted("registry", `[{"path": "HKLM\\SOFTWARE\\Deep\\er", "name": "a", "type": "dword", "value": 1}]`, func() {
+		_, _ = x.m.Windows(x.t.Context(), "reg", "delete", `HKLM\SOFTWARE\Deep`, "/f").Output()
+	}, `reg query HKLM\SOFTWARE\Deep /s`)
+}
+
+func testRegistryUsers(x windowsMachine) {
+	const environment = `reg query HKCU\Software\Example /s`
+	want := `{"path": "HKCU\\Software\\Example", "name": "a", "user": "root", "type": "dword", "value": 1}`
+	x.d.TakesBack("registry", want, environment)
+	x.converged("registry", `{"path": "HKCU\\Software\\Example", "name": "a", "user": "all", "type": "dword", "value": 2}`, modules.Update)
+	x.answers(`HKEY_CURRENT_USER\Software\Example`+"\na REG_DWORD 0x2", "reg", "query", `HKCU\Software\Example`)
+	x.fails("registry", `{"path": "HKCU\\Software\\Example", "name": "a", "user": "nobody-here", "type": "dword", "value": 1}`, `no user "nobody-here"`)
+	x.fails("registry", `{"path": "HKCU\\Software\\Example", "name": "a", "type": "dword", "value": 1}`, "which each user has another of", "hint: add `user:`")
+}
+
+func testRegistryKeys(x windowsMachine) {
+	const old = `reg query HKLM\SOFTWARE\Old /s`
+	x.m.RunWindows(x.t, "reg", "add", `HKLM\SOFTWARE\Old\A\B`, "/v", "x", "/d", "1", "/f")
+	x.m.RunWindows(x.t, "reg", "add", `HKLM\SOFTWARE\Old\C`, "/ve", "/t", "REG_BINARY", "/d", "00ff", "/f")
+	want := `{"path": "HKLM\\SOFTWARE\\Old", "state": "absent"}`
+	x.d.TakesBack("registryKeys", want, old)
+	x.plans("registryKeys", want, modules.Same)
+	x.d.TakesBack("registryKeys", `{"path": "HKLM\\SOFTWARE\\Old\\New\\Key"}`, old)
+	x.d.Interrupted("registryKeys", want, func() {
+		x.m.RunWindows(x.t, "reg", "add", `HKLM\SOFTWARE\Old\A\B`, "/v", "x", "/d", "1", "/f")
+	}, old)
+
+	big := `[{"path": "HKLM\\SOFTWARE\\Big", "name": "a", "type": "binary", "value": "` + strings.Repeat("00", maxTree) + `"}]`
+	x.converged("registry", big, modules.Create)
+	r := x.d.Converge("registryKeys", `{"path": "HKLM\\SOFTWARE\\Big", "state": "absent"}`)
+	if r[0].Again != modules.Same || !strings.Contains(r[0].NoUndo, "more than the 256 KiB") {
+		x.t.Errorf("a key of more than is kept: %+v", r)
+	}
+	x.fails("registryKeys", `{"path": "HKLM\\Software", "state": "absent"}`, "Windows can't do without")
+}
+
+func testWindowsEnvironment(x windowsMachine) {
+	const machine, user = `HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment`, `HKCU\Environment`
+	query := func(key, name, want string) {
+		x.t.Helper()
+		_, got, _ := strings.Cut(x.asked("reg", "query", key, "/v", name), "\n")
+		if got != want {
+			x.t.Errorf("%s of %s is %q, want %q", name, key, got, want)
+		}
+	}
+	all := `reg query "` + machine + `" & reg query "` + user + `"`
+	want := `[{"name": "HTTP_PROXY", "value": "http://proxy.example.lan:3128"}, {"name": "SALES", "value": "%SystemDrive%\\Sales"},
+		{"name": "HALF", "value": "50%"}, {"name": "SALES", "user": "root", "value": "%USERPROFILE%\\Sales"}, {"name": "MINE", "user": "all", "value": ""}]`
+	x.d.TakesBack("environment", want, all)
+	query(machine, "HTTP_PROXY", "HTTP_PROXY REG_SZ http://proxy.example.lan:3128")
+	query(machine, "SALES", `SALES REG_EXPAND_SZ %SystemDrive%\Sales`)
+	query(machine, "HALF", "HALF REG_SZ 50%")
+	query(user, "SALES", `SALES REG_EXPAND_SZ %USERPROFILE%\Sales`)
+	query(user, "MINE", "MINE REG_SZ")
+	if got := x.asked("cmd.exe", "/c", "echo %SALES% %HTTP_PROXY%"); got != `C:\users\root\Sales http://proxy.example.lan:3128` {
+		x.t.Errorf("a program has %s", got)
+	}
+	// A type in which programs would see the percent signs.
+	x.m.RunWindows(x.t, "reg", "add", machine, "/v", "SALES", "/t", "REG_SZ", "/d", `%SystemDrive%\Sales`, "/f")
+	x.plans("environment", want, modules.Same, modules.Update, modules.Same, modules.Same, modules.Same)
+	x.converged("environment", want)
+	query(machine, "SALES", `SALES REG_EXPAND_SZ %SystemDrive%\Sales`)
+
+	// Entries of PATH come and go one by one.
+	x.m.RunWindows(x.t, "reg", "add", machine, "/v", "PATH", "/t", "REG_EXPAND_SZ", "/d", `%SystemRoot%\system32;"C:\Program Files\Old\";;C:\Tools\;C:\OTHER`, "/f")
+	path := `[{"name": "PATH", "add": ["c:\\tools", "C:\\Program Files\\New"], "remove": ["c:\\program files\\OLD"]}]`
+	x.d.TakesBack("environment", path, all)
+	query(machine, "PATH", `PATH REG_EXPAND_SZ %SystemRoot%\system32;;C:\Tools\;C:\OTHER;C:\Program Files\New`)
+	x.plans("environment", path, modules.Same)
+	x.d.TakesBack("environment", `{"name": "path", "remove": ["C:\\other"]}`, all)
+	x.plans("environment", `[{"name": "NO_SUCH", "remove": ["C:\\other"]}, {"name": "NO_SUCH", "state": "absent"}]`, modules.Same, modules.Same)
+	x.d.TakesBack("environment", `{"name": "NEW_PATH", "user": "root", "add": ["%USERPROFILE%\\bin"]}`, all)
+	query(user, "NEW_PATH", `NEW_PATH REG_EXPAND_SZ %USERPROFILE%\bin`)
+	x.d.Interrupted("environment", path, func() {
+		x.m.RunWindows(x.t, "reg", "add", machine, "/v", "PATH", "/t", "REG_EXPAND_SZ", "/d", `%SystemRoot%\system32;C:\Program Files\Old`, "/f")
+	}, all)
+	x.d.TakesBack("environment", `{"name": "HALF", "state": "absent"}`, all)
+}
