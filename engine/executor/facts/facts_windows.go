@@ -134,6 +134,3 @@ func number(key, name string) (uint64, bool) {
 	n, _, err := k.GetIntegerValue(name)
 	return n, err == nil
 }
-
-// RebootPending says why the device wants to be restarted, or "".
-func RebootPending(*host.Host) string { return "" }

@@ -6,12 +6,12 @@
 //	release := preflight.Inhibit(ctx, h, "fitout run 01J...")
 //	defer release()
 //
-// It promises to change nothing, to start no process, to read a few dozen small files and no more, and that every finding
+// It promises to change nothing, to start no process, to read a few dozen small files or registry values and no more, and that every finding
 // has its remedy. Fatal is what would break a run half-way or can't be mended by one: no room for what will be written, a
 // file system that can't be written to, a battery that may not last. All else is a warning, as the run may be what mends it.
 //
 // In a root that no system runs in, only what lies on its file systems is looked at: room, read-only mounts, and other
-// tools that will begin to work there with the next start. On Windows and macOS there is only the clock so far.
+// tools that will begin to work there with the next start. On macOS there is only the clock so far.
 package preflight
 
 import (
