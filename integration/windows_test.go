@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -23,13 +22,12 @@ type winsite struct {
 
 func (s *winsite) in(t *testing.T) *winsite { return &winsite{s.technician.in(t), s.m} }
 
-// newWinsite reaches the machine by the port of one of Windows' shells.
+// newWinsite reaches the machine by OpenSSH; the port says which shell is the one of those who log in.
 func newWinsite(t *testing.T, m *lab.Machine, port int, profile string) *winsite {
 	t.Helper()
 	s := &winsite{newTechnician(t), m}
 	s.write("site.yaml", profile)
-	s.write("inventory.yaml", fmt.Sprintf("defaults: {profile: site, connect: {port: %d, identityFile: %s}}\ndevices: {lt-1: {address: %s, user: %s}}\n",
-		port, m.KeyFile, m.Addr, lab.WindowsUser))
+	s.write("inventory.yaml", fmt.Sprintf("defaults: {profile: site, connect: {port: %d, identityFile: %s}}\ndevices: {lt-1: {address: %s, user: %s}}\n", port, m.KeyFile, m.Addr, lab.WindowsUser))
 	s.fitout("trust", "--yes").exits(0)
 	return s
 }
@@ -99,44 +97,47 @@ func (s *winsite) leavesNothing() {
 }
 
 const windowsProfile = `profile: windows
-directories: [{path: 'C:\Sales'}]
-files:
-  - {path: 'C:\Sales\note.txt', content: "hello\r\n"}
-lines:
-  - {path: 'C:\Sales\hosts', line: "10.0.0.5 nas", create: true}
+directories: [{path: 'C:\Sales'}, {path: 'C:\Sales\Reports'}]
 commands:
   - {name: once, run: [cmd.exe, /d, /c, 'echo done>C:\Sales\once'], creates: 'C:\Sales\once'}
 `
 
-// TestWindows brings a Windows machine to its state over ssh, whichever shell it has there: pushed to, planned, applied,
-// damaged, repaired and undone.
+// TestWindows brings a Windows machine to its state over ssh: pushed to, planned, applied, damaged, repaired and undone.
 func TestWindows(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
-	for shell, port := range map[string]int{"cmd": lab.CmdPort, "powershell": lab.PowerShellPort} {
-		t.Run(shell, func(t *testing.T) { bringWindows(t, l.Machine(t, lab.Wine), port) })
+	machines := lab.New(t).Machines(t, 2, lab.Wine)
+	for i, c := range []struct {
+		shell string
+		port  int
+	}{{"cmd.exe", lab.CmdPort}, {"PowerShell", lab.PowerShellPort}} {
+		t.Run("over ssh with "+c.shell, func(t *testing.T) {
+			t.Parallel()
+			newWinsite(t, machines[i], c.port, windowsProfile).converges()
+		})
 	}
 }
 
-func bringWindows(t *testing.T, m *lab.Machine, port int) {
-	s := newWinsite(t, m, port, windowsProfile)
+func (s *winsite) converges() {
+	t, m := s.t, s.m
 	s.fitout("plan").exits(2).says(`C:\Sales`)
 	if s.has(`C:\Sales`) {
 		t.Error("plan has changed the machine")
 	}
-	s.fitout("apply", "--yes").exits(0).says("4 changed")
-	if b, err := os.ReadFile(m.WindowsPath(`C:\Sales\note.txt`)); err != nil || string(b) != "hello\r\n" {
+	s.fitout("apply", "--yes").exits(0).says("3 changed")
+	if b, err := os.ReadFile(m.WindowsPath(`C:\Sales\once`)); err != nil || string(b) != "done\r\n" {
 		t.Errorf("the file holds %q, %v", b, err)
 	}
 	s.leavesNothing()
-	s.fitout("apply", "--yes").exits(0).says("4 unchanged")
+	s.fitout("apply", "--yes").exits(0).says("3 unchanged")
 	s.fitout("plan").exits(0)
-	s.put(`C:\Sales\note.txt`, "hallo\r\n")
-	s.fitout("plan").exits(2).says("note.txt")
+	if err := os.Remove(m.WindowsPath(`C:\Sales\Reports`)); err != nil {
+		t.Fatal(err)
+	}
+	s.fitout("plan").exits(2).says(`C:\Sales\Reports`)
 	s.fitout("apply", "--yes").exits(0).says("1 changed")
 	s.fitout("undo", "last", "--yes").exits(0)
-	if b, _ := os.ReadFile(m.WindowsPath(`C:\Sales\note.txt`)); !bytes.Equal(b, []byte("hallo\r\n")) {
-		t.Errorf("undone to %q", b)
+	if s.has(`C:\Sales\Reports`) {
+		t.Error("the folder that was undone is there")
 	}
 	s.leavesNothing()
 }
@@ -224,4 +225,35 @@ func TestWindowsRunsGoOn(t *testing.T) {
 		s.leavesNothing()
 		s.afresh()
 	})
+}
+
+// TestWindowsRebootsBelongToARun restarts a machine for a run, which goes on by itself.
+func TestWindowsRebootsBelongToARun(t *testing.T) {
+	t.Parallel()
+	m := lab.New(t).Machine(t, lab.Wine)
+	s := newWinsite(t, m, lab.CmdPort, `profile: restarting
+run: {reboot: ifNeeded, rebootDelay: 1s}
+commands:
+  - {name: before, run: [cmd.exe, /d, /c, 'echo done>>C:\before'], unless: [cmd.exe, /d, /c, 'if not exist C:\before if not exist C:\replaced exit 1']}
+  - name: update
+    run: [reg.exe, add, 'HKLM\SYSTEM\CurrentControlSet\Control\Session Manager', /v, PendingFileRenameOperations, /t, REG_MULTI_SZ, /d, '\??\C:\before\0!\??\C:\replaced', /f]
+  - {name: after, run: [cmd.exe, /d, /c, 'echo done>>C:\after'], creates: 'C:\after', after: [commands/update]}
+`)
+	s.fitout("facts").exits(0)
+	boot := func() string {
+		id, err := m.BootID(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	was := boot()
+	r := s.fitout("apply", "--yes").exits(0).says(`C:\replaced was in use`, "is back")
+	if boot() == was {
+		t.Errorf("the machine was not restarted:\n%s", r)
+	}
+	if b, err := os.ReadFile(m.WindowsPath(`C:\after`)); err != nil || len(strings.Fields(string(b))) != 1 || !s.has(`C:\replaced`) {
+		t.Errorf("what came after the restart was done %q times, %v", b, err)
+	}
+	s.leavesNothing()
 }
