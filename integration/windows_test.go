@@ -140,6 +140,11 @@ func (s *winsite) converges() {
 		t.Error("the folder that was undone is there")
 	}
 	s.leavesNothing()
+	s.fitout("clean").exits(0)
+	if s.has(`C:\Program Files\fitout`) {
+		t.Error("fitout's folder is there after clean")
+	}
+	s.fitout("plan").exits(2) // from the beginning
 }
 
 // windowsStages is a profile whose run stands still in its middle until the file C:\go is there.

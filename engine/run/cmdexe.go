@@ -25,20 +25,41 @@ type cmdexe struct{}
 // plain are the characters of a folder's name that mean nothing to cmd.exe or PowerShell.
 func plain(name string) bool { return !strings.ContainsAny(name, "\"$`%!^&|<>()=;,'\r\n") }
 
-func (t Target) windowsFolder() (string, error) {
-	if t.Dir == "" {
-		return `(cd /d %ProgramFiles%\fitout || cd /d %ProgramFiles% && md fitout && cd fitout || ` +
-			`cd /d %LOCALAPPDATA%\fitout || cd /d %LOCALAPPDATA% && md fitout && cd fitout) 2>nul || (echo ` + noFolderLine + ` & exit 73)`, nil
-	}
+// windowsDir divides a folder of the inventory's choice; without one, name is that of our own folders.
+func (t Target) windowsDir() (parent, name string, err error) {
 	dir := strings.TrimRight(t.Dir, `\`)
-	parent, name := "", dir
-	if i := strings.LastIndexByte(dir, '\\'); i >= 0 {
-		parent, name = dir[:i+1], dir[i+1:]
+	i := strings.LastIndexByte(dir, '\\')
+	if parent, name = dir[:i+1], dir[i+1:]; dir == "" {
+		name = "fitout"
 	}
-	if !plain(dir) || strings.ContainsAny(name, " \t") {
-		return "", fmt.Errorf("%s can't be the executor's folder on Windows: choose a name without blanks and signs", t.Dir)
+	if !plain(dir) || strings.ContainsAny(name, " \t") || dir != "" && i < 0 {
+		return "", "", fmt.Errorf("%s can't be the executor's folder on Windows: choose one with a drive, and a name without blanks and signs", t.Dir)
 	}
-	return fmt.Sprintf(`(cd /d %s || cd /d %s && md %s && cd %s) 2>nul || (echo %s & exit 73)`, dir, parent, name, name, noFolderLine), nil
+	return parent, name, nil
+}
+
+// windowsFolder enters the executor's folder, which is made where it is missing.
+func (t Target) windowsFolder() (string, error) {
+	parent, name, err := t.windowsDir()
+	enter := func(parent string) string {
+		return fmt.Sprintf(`cd /d %s%s || cd /d %s && md %s && cd %s`, parent, name, parent, name, name)
+	}
+	places := enter(parent)
+	if t.Dir == "" {
+		places = enter(`%ProgramFiles%\`) + " || " + enter(`%LOCALAPPDATA%\`)
+	}
+	return "(" + places + ") 2>nul || (echo " + noFolderLine + " & exit 73)", err
+}
+
+// clean removes the executor's folder, and the services of runs that stopped half-way. A lock that is held can't be renamed.
+func (cmdexe) clean(t Target) (string, error) {
+	parent, name, err := t.windowsDir()
+	places := "cd /d " + parent + name
+	if t.Dir == "" {
+		places = `cd /d %ProgramFiles%\fitout || cd /d %LOCALAPPDATA%\fitout`
+	}
+	return cmdLine(`(` + places + `) 2>nul || exit 0 & (if exist lock ren lock lock.free || exit 75) & ` +
+		`(for /d %r in (runs\*) do %SystemRoot%\System32\sc.exe delete fitout-run-%~nxr) >nul 2>nul & cd .. & rd /s /q ` + name), err
 }
 
 func cmdLine(commands string) string { return `cmd.exe /d /s /c "` + commands + `"` }

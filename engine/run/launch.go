@@ -24,6 +24,8 @@ type lines interface {
 	start(t Target, e *bundle.Executor) (string, error)
 	// push puts the executor there under its hash, once it was hashed there, and prints installedLine.
 	push(t Target, e *bundle.Executor, c carriage) (string, error)
+	// clean removes all that is fitout's. It ends with status 75 when a run is under way.
+	clean(t Target) (string, error)
 }
 
 var (
@@ -116,6 +118,23 @@ func open(ctx context.Context, t transport.Transport, target Target) (*session, 
 		goos, arch = "linux", "amd64"
 	}
 	return openAs(ctx, t, target, goos, arch)
+}
+
+// system is what a device is: what is known, or what it answers.
+func system(ctx context.Context, t transport.Transport, target Target) (goos string, err error) {
+	if target.Platform != nil {
+		if goos, _ = target.Platform(); goos != "" {
+			return goos, nil
+		}
+	}
+	if goos, _ = firstGuess(t); goos == "windows" {
+		return goos, nil
+	}
+	windows, err := speaksWindows(ctx, t)
+	if windows {
+		goos = "windows"
+	}
+	return goos, err
 }
 
 func openAs(ctx context.Context, t transport.Transport, target Target, goos, arch string) (*session, error) {

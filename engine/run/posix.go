@@ -18,6 +18,17 @@ func (posix) push(t Target, e *bundle.Executor, c carriage) (string, error) {
 	return shell(pushScript(t, e, c)), nil
 }
 
+// clean removes the executor's folder, and what starts runs that stopped half-way. The lock is the executor's, which may need a
+// moment after a run's end; where flock(1) is missing, nobody can ask, and an empty lock file must do.
+func (posix) clean(t Target) (string, error) {
+	return shell(t.folder() + `; [ -d "$d" ] || exit 0
+if command -v flock >/dev/null 2>&1; then [ ! -e "$d/lock" ] || flock -n "$d/lock" true || { sleep 1; flock -n "$d/lock" true; } || exit 75
+elif [ -s "$d/lock" ]; then exit 75; fi
+rm -rf "$d"
+[ "$d" != /var/lib/fitout ] || for f in /etc/systemd/system/fitout-boot-*.service; do
+if [ -e "$f" ]; then rm -f "$f" "${f%/*}/multi-user.target.wants/${f##*/}"; fi; done`), nil
+}
+
 // folder is a line of shell that sets d to the executor's folder and u to the user who must own it.
 func (t Target) folder() string {
 	switch {
