@@ -3,6 +3,8 @@
 package winrm
 
 import (
+	"context"
+	"io"
 	"testing"
 
 	"github.com/fitout-dev/fitout/engine/transport"
@@ -22,6 +24,40 @@ func TestContractInProcess(t *testing.T) {
 		// Not Drop: a connection that is lost while nothing is under way on it is replaced, and nothing was lost.
 		Cut: func(t *testing.T) { p.Cut(); t.Cleanup(p.Resume) },
 		Dir: t.TempDir(),
+	})
+}
+
+// Programs for Windows, on a machine of the lab: what their pipes and exit codes are like.
+func TestContractWine(t *testing.T) {
+	m := lab.New(t).Machine(t, lab.Wine)
+	s := newServer(t)
+	s.run = func(line string) (*serverCommand, error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		read, write := io.Pipe()
+		c := &serverCommand{news: make(chan struct{}, 1), stdin: write, kill: cancel}
+		cmd := m.Windows(ctx)
+		cmd.Line = `cmd.exe /s /c "` + line + `"`
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = read, commandWriter{c, &c.out}, commandWriter{c, &c.err}
+		go func() {
+			code, err := cmd.Run()
+			if err != nil {
+				t.Log(line, err)
+				code = 255
+			}
+			read.Close()
+			c.end(code)
+		}()
+		return c, nil
+	}
+	p := lab.NewProxy(t, s.address())
+	transporttest.Run(t, transporttest.Target{
+		Open: func(t *testing.T) transport.Transport {
+			o := s.options()
+			o.Address = p.Addr()
+			return dialed(t, o)
+		},
+		Cut:   func(t *testing.T) { p.Cut(); t.Cleanup(p.Resume) },
+		Lines: transporttest.Windows,
 	})
 }
 

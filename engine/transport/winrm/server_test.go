@@ -5,7 +5,6 @@ package winrm
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/xml"
@@ -34,6 +33,7 @@ type server struct {
 	hook     func(action string, w http.ResponseWriter) (done bool) // answers instead
 	envelope int
 	refused  int // logins
+	run      func(line string) (*serverCommand, error)
 }
 
 type serverShell struct {
@@ -42,15 +42,14 @@ type serverShell struct {
 }
 
 type serverCommand struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	mu     sync.Mutex
-	news   chan struct{}
-	out    bytes.Buffer
-	err    bytes.Buffer
-	ended  bool
-	code   int
-	cancel context.CancelFunc
+	stdin io.WriteCloser
+	kill  func()
+	mu    sync.Mutex
+	news  chan struct{}
+	out   bytes.Buffer
+	err   bytes.Buffer
+	ended bool
+	code  int
 }
 
 const (
@@ -59,7 +58,7 @@ const (
 )
 
 func newServer(t testing.TB) *server {
-	s := &server{t: t, shells: map[string]*serverShell{}, envelope: maxEnvelope}
+	s := &server{t: t, shells: map[string]*serverShell{}, envelope: maxEnvelope, run: inShell}
 	s.Server = httptest.NewUnstartedServer(s)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
@@ -181,7 +180,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		id := rand.Text()
-		c := startCommand(q.Body.CommandLine.Command)
+		c, err := s.run(q.Body.CommandLine.Command)
+		if err != nil {
+			s.fault(w, 3, err.Error())
+			return
+		}
 		s.mu.Lock()
 		sh.commands[id] = c
 		s.mu.Unlock()
@@ -245,41 +248,47 @@ func (s *server) write(w http.ResponseWriter, status int, body string) {
 	fmt.Fprintf(w, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header/><s:Body>%s</s:Body></s:Envelope>`, body)
 }
 
-func startCommand(line string) *serverCommand {
-	c := &serverCommand{cmd: exec.Command("/bin/sh", "-c", line), news: make(chan struct{}, 1)}
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.stdin, _ = c.cmd.StdinPipe()
-	out, _ := c.cmd.StdoutPipe()
-	errs, _ := c.cmd.StderrPipe()
-	if err := c.cmd.Start(); err != nil {
-		panic(err)
+// inShell runs a line in a POSIX shell.
+func inShell(line string) (*serverCommand, error) {
+	cmd := exec.Command("/bin/sh", "-c", line)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c := &serverCommand{news: make(chan struct{}, 1)}
+	var err error
+	if c.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
 	}
-	var reading sync.WaitGroup
-	copyTo := func(b *bytes.Buffer, r io.Reader) {
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := r.Read(buf)
-			c.mu.Lock()
-			b.Write(buf[:n])
-			c.mu.Unlock()
-			c.tell()
-			if err != nil {
-				return
-			}
-		}
+	cmd.Stdout, cmd.Stderr = commandWriter{c, &c.out}, commandWriter{c, &c.err}
+	if err := cmd.Start(); err != nil {
+		return nil, err
 	}
-	reading.Go(func() { copyTo(&c.out, out) })
-	reading.Go(func() { copyTo(&c.err, errs) })
+	c.kill = func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	go func() {
-		reading.Wait()
-		c.cmd.Wait()
-		c.mu.Lock()
-		c.ended, c.code = true, c.cmd.ProcessState.ExitCode()
-		c.mu.Unlock()
-		c.stdin.Close()
-		c.tell()
+		cmd.Wait()
+		c.end(cmd.ProcessState.ExitCode())
 	}()
-	return c
+	return c, nil
+}
+
+// commandWriter keeps output until it is asked for.
+type commandWriter struct {
+	c *serverCommand
+	b *bytes.Buffer
+}
+
+func (w commandWriter) Write(b []byte) (int, error) {
+	w.c.mu.Lock()
+	w.b.Write(b)
+	w.c.mu.Unlock()
+	w.c.tell()
+	return len(b), nil
+}
+
+func (c *serverCommand) end(code int) {
+	c.mu.Lock()
+	c.ended, c.code = true, code
+	c.mu.Unlock()
+	c.stdin.Close()
+	c.tell()
 }
 
 func (c *serverCommand) tell() {
@@ -288,8 +297,6 @@ func (c *serverCommand) tell() {
 	default:
 	}
 }
-
-func (c *serverCommand) kill() { syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
 
 func (sh *serverShell) end() {
 	for _, c := range sh.commands {

@@ -74,6 +74,7 @@ func (s *stdin) run() {
 		default:
 			// What was written is lost: the program must not go on as if it had ended there.
 			err = c.explain(err)
+			s.fail(err)
 			s.p.end(err)
 		}
 		s.fail(err)
