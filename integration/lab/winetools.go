@@ -100,7 +100,7 @@ func build(ctx context.Context, log io.Writer, source, goos, to string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-ldflags=-s -w", "-o", to)
-	if source == "winsftp" || source == "winagent" {
+	if source == "winsftp" || source == "winagent" || source == "winrm/serve" {
 		cmd.Args = append(cmd.Args, "github.com/fitout-dev/fitout/integration/lab/"+source)
 	} else {
 		dir, err := os.MkdirTemp("", "fitout-lab-")

@@ -72,3 +72,24 @@ func TestContractWithTheLabsServer(t *testing.T) {
 		})
 	}
 }
+
+// TestContractOnWindows is the same against programs of Windows.
+func TestContractOnWindows(t *testing.T) {
+	m := lab.New(t).Machine(t, lab.Wine)
+	w := m.WinRMServer(t, labwinrm.Config{})
+	for _, c := range []struct {
+		name, auth string
+		tls        bool
+	}{{"basic, HTTPS", "basic", true}, {"NTLM, sealed", "ntlm", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			port := map[bool]int{false: 5985, true: 5986}[c.tls]
+			o := Options{Address: m.Addr, Port: port, TLS: &c.tls, Auth: c.auth, User: w.User, Password: func() (string, error) { return w.Password, nil }, Fingerprint: w.Fingerprint}
+			transporttest.Run(t, transporttest.Target{
+				Open:  func(t *testing.T) transport.Transport { return dialed(t, o) },
+				Cut:   func(t *testing.T) { lab.Must(t, m.Cut()); t.Cleanup(func() { lab.Must(t, m.Restore()) }) },
+				Dir:   `C:\windows\temp`,
+				Lines: transporttest.Windows,
+			})
+		})
+	}
+}

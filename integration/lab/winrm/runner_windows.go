@@ -88,4 +88,3 @@ func (p *windowsProcess) Wait() uint32 {
 func (p *windowsProcess) Interrupt() { _ = windows.TerminateJobObject(p.job, 0xC000013A) }
 
 func (p *windowsProcess) Kill() { _ = windows.TerminateJobObject(p.job, 1) }
-
