@@ -154,6 +154,9 @@ func beneath(h *host.Host, u unitFile) unitFile {
 
 // Inverse puts back what want had set.
 func (Services) Inverse(want, have Service) (Service, error) {
+	if have.Start != nil || have.State == modules.Absent {
+		return inverseOnWindows(want, have)
+	}
 	back := Service{Name: have.Name}
 	if want.Enabled != nil || want.Masked != nil || want.Links != nil {
 		back.Links, back.NoFolders = have.Links, have.NoFolders

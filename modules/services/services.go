@@ -1,7 +1,8 @@
-// Package services has the resource type for what systemd runs: services, and likewise timers, sockets and other units.
+// Package services has the resource type for what systemd runs: services, and likewise timers, sockets and other units; and
+// for the services of Windows.
 //
 // On the running system all is asked of systemd itself over D-Bus, in one conversation for all services. In any other root
-// the links are read and made that `systemctl --root` would.
+// the links are read and made that `systemctl --root` would. On Windows it is asked of the service control manager.
 package services
 
 import (
@@ -17,20 +18,47 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// Service is a systemd unit: whether it starts with the machine, runs now, and may run at all. See systemctl(1).
+// Service is a systemd unit: whether it starts with the machine, runs now, and may run at all. See systemctl(1). On Windows
+// it is a service, which may be made, configured and removed, too.
 type Service struct {
 	// The unit's name. Without a suffix it is a .service; others, such as .timer and .socket, are named in full, and an
-	// instance of a template as in getty@tty2.
-	Name string `json:"name" fit:"key" title:"Name" pattern:"^[A-Za-z0-9:_.@\\\\-]+$" example:"ssh"`
-	// Whether it starts with the machine. A unit without an [Install] section can't be enabled: others start it.
+	// instance of a template as in getty@tty2. On Windows it is the service's own name, not the one that is shown: `sc query`
+	// has both.
+	Name string `json:"name" fit:"key" title:"Name" pattern:"^[A-Za-z0-9:_.@\\\\ $()&+,-]+$" example:"ssh"`
+	// Whether it starts with the machine. A unit without an [Install] section can't be enabled: others start it. On Windows
+	// an enabled service has the start type automatic, delayed or not; false makes it manual.
 	Enabled *bool `json:"enabled,omitzero" fit:"managed" title:"Starts with the machine"`
 	// Whether it runs now. A service that doesn't tell systemd when it is ready (Type=simple) is watched for 200 ms after
-	// its start; if it ends later, the next plan shows it.
+	// its start; if it ends later, the next plan shows it. On Windows those that depend on a service are stopped before it.
 	Running *bool `json:"running,omitzero" fit:"managed,living" title:"Runs now"`
-	// Whether it is masked: then nothing can start it, not even by hand or for another unit.
+	// Whether it is masked: then nothing can start it, not even by hand or for another unit. On Windows its start type is
+	// disabled then; false makes it manual.
 	Masked *bool `json:"masked,omitzero" fit:"managed" title:"Masked"`
 	// What a notification does to it while it runs. A service that doesn't run isn't started by one.
 	OnNotify string `json:"onNotify,omitzero" fit:"behaviour" title:"When notified" enum:"restart,reload,reloadOrRestart" default:"restart"`
+	// Windows: how it starts: auto with the machine, delayed some time after that, manual when it is asked for, disabled
+	// not at all. It says more than enabled and masked, and stands instead of them.
+	Start *string `json:"start,omitzero" fit:"managed" on:"windows" title:"Start" enum:"auto,delayed,manual,disabled"`
+	// Windows: its program with arguments, as one command line; a path with blanks stands in double quotation marks. A service
+	// that isn't there is made with it, with a process of its own.
+	Program *string `json:"program,omitzero" fit:"managed,argv" on:"windows" title:"Program" example:"\"C:\\Program Files\\Example\\agent.exe\" --service"`
+	// Windows: the name that is shown.
+	DisplayName *string `json:"displayName,omitzero" fit:"managed" on:"windows" title:"Shown name" example:"Example agent"`
+	// Windows: what it is for.
+	Description *string `json:"description,omitzero" fit:"managed" on:"windows" title:"Description" example:"Reports to Example S.A."`
+	// Windows: the account that it runs as: LocalSystem, LocalService, NetworkService, DOMAIN\name, .\name, NT SERVICE\name, or
+	// a managed account's name with a $ at its end. It needs the right to log on as a service.
+	Account *string `json:"account,omitzero" fit:"managed" on:"windows" title:"Account" example:"NT AUTHORITY\\LocalService"`
+	// Windows: the account's password. It can't be read back: it is set when the service is made and when its account is
+	// another, and a changed password alone is not noticed.
+	Password *string `json:"password,omitzero" fit:"behaviour,secret" on:"windows" title:"Password"`
+	// Windows: the services that must run before it, and no others; a + before it stands for a group of them.
+	Dependencies []string `json:"dependencies,omitzero" fit:"managed" on:"windows" title:"Dependencies" example:"Tcpip"`
+	// Windows: what is done when it has failed for the first, second and any further time within a day: none, or restart or
+	// reboot with the time until then.
+	Recovery []string `json:"recovery,omitzero" fit:"managed" on:"windows" experimental:"windows" title:"Recovery" pattern:"^(none|(restart|reboot)( after ([0-9]+(\\.[0-9]+)?(h|m|s|ms))+)?)$" example:"restart after 1m"`
+	// Windows: absent stops and removes the service.
+	State string `json:"state,omitzero" fit:"state" on:"windows" enum:"present,absent" title:"State"`
 	// The unit that the name leads to.
 	Unit string `json:"unit,omitzero" fit:"observed" title:"Unit"`
 	// What systemctl is-enabled says: enabled, disabled, static, masked and so on; not-found where there is no such unit.
@@ -41,6 +69,8 @@ type Service struct {
 	Links map[string]string `json:"links,omitzero" fit:"observed,undo" title:"Links"`
 	// Folders that such links would be in, and that are missing.
 	NoFolders []string `json:"noFolders,omitzero" fit:"observed" title:"Missing folders of links"`
+	// Why undo couldn't make the service of Windows again.
+	Lost string `json:"lost,omitzero" fit:"observed" title:"Why it can't be made again"`
 }
 
 // Services implements Service.
@@ -55,7 +85,7 @@ var (
 )
 
 // Platforms are where the type exists.
-func (Services) Platforms() []string { return []string{"linux"} }
+func (Services) Platforms() []string { return []string{"linux", "windows"} }
 
 // Refs names what usually brings a unit: its package, its file or link, its drop-ins.
 func (Services) Refs(want Service) []string {
@@ -125,7 +155,7 @@ func packagesOf(service string) []string {
 // Check refuses what contradicts itself.
 func (Services) Check(want Service) error {
 	unit := unitName(want.Name)
-	if !isUnitName(unit) {
+	if !isUnitName(unit) && !isWindowsName(want.Name) {
 		return fmt.Errorf("name: %q is not a unit's name", want.Name)
 	}
 	if is(want.Masked, true) && is(want.Enabled, true) {
@@ -137,7 +167,7 @@ func (Services) Check(want Service) error {
 	if base := strings.TrimSuffix(unit, path.Ext(unit)); strings.HasSuffix(base, "@") && want.Running != nil {
 		return fmt.Errorf("running: %s is a template; only an instance of it, as in %sname, can run", want.Name, base)
 	}
-	return nil
+	return checkWindows(want)
 }
 
 // Observe observes one service.
@@ -146,12 +176,17 @@ func (s Services) Observe(ctx context.Context, h *host.Host, want Service) (Serv
 	return o.Have, o.Err
 }
 
-// ObserveAll observes services with one conversation with systemd, or by their files where no system runs.
+// ObserveAll observes services with one conversation, or by their files where no system runs.
 func (s Services) ObserveAll(ctx context.Context, h *host.Host, wants []Service) []modules.Observation[Service] {
+	return observeAll(ctx, h, wants)
+}
+
+// observeUnits observes the units of systemd.
+func observeUnits(ctx context.Context, h *host.Host, wants []Service) []modules.Observation[Service] {
 	out := make([]modules.Observation[Service], len(wants))
 	var names []string
 	for i, want := range wants {
-		if out[i].Err = s.Check(want); out[i].Err == nil {
+		if out[i].Err = errors.Join(Services{}.Check(want), windowsAlone(want)); out[i].Err == nil {
 			names = append(names, unitName(want.Name))
 		}
 	}

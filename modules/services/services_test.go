@@ -112,7 +112,7 @@ func TestHints(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	yes := modules.Ptr(true)
-	for _, bad := range []Service{{}, {Name: "a/b"}, {Name: "@x"}, {Name: "a b"}, {Name: strings.Repeat("x", 250)}, {Name: "x", Masked: yes, Running: yes}, {Name: "x", Masked: yes, Enabled: yes}, {Name: "getty@", Running: yes}} {
+	for _, bad := range []Service{{}, {Name: "a/b"}, {Name: "@x"}, {Name: "a\nb"}, {Name: strings.Repeat("x", 300)}, {Name: "x", Masked: yes, Running: yes}, {Name: "x", Masked: yes, Enabled: yes}, {Name: "getty@", Running: yes}} {
 		if err := typ.Check(bad); err == nil {
 			t.Errorf("%+v was accepted", bad)
 		}
@@ -155,5 +155,31 @@ func TestNoWayBack(t *testing.T) {
 	}
 	if _, err := typ.Inverse(Service{Name: "app", Enabled: yes}, Service{Name: "app", Unit: "app.service", Active: "activating (start)"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// What Windows alone has is checked wherever the controller runs.
+func TestCheckWindows(t *testing.T) {
+	for want, says := range map[string]string{
+		`{"name": "Example agent$1", "start": "delayed"}`:                               "",
+		`{"name": "x", "start": "auto", "enabled": true}`:                               "start: it stands instead of enabled and masked",
+		`{"name": "x", "start": "disabled", "running": true}`:                           "start: a disabled service can't be running",
+		`{"name": "x", "password": "p"}`:                                                "password: of no account",
+		`{"name": "x", "password": "p", "account": "nt authority\\Local Service"}`:      `password: nt authority\Local Service has none`,
+		`{"name": "x", "program": "C:\\Program Files\\x.exe -s"}`:                       "Windows would try C:\\Program.exe first",
+		`{"name": "x", "program": "\"C:\\Program Files\\x.exe -s"}`:                     "the quotation mark has no other",
+		`{"name": "x", "program": "\"C:\\Program Files\\x.exe\" -s"}`:                   "",
+		`{"name": "x", "dependencies": ["X"]}`:                                          `dependencies: "X" can't be one of x`,
+		`{"name": "x", "recovery": ["restart after 1m", "reboot after 1h30m", "none"]}`: "",
+		`{"name": "x", "recovery": ["restart after a while"]}`:                          `recovery: "a while" is no length of time`,
+		`{"name": "x", "recovery": ["explode"]}`:                                        `recovery: "explode" is none of none, restart and reboot`,
+	} {
+		v, err := typ.Decode([]byte(want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := typ.Check(v); says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s: %v, want %q", want, err, says)
+		}
 	}
 }

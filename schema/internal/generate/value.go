@@ -159,7 +159,7 @@ var inWords = map[string]string{
 	`^[^\n\r#\x00]*$`:                  "one line without #",
 	`^[A-Za-z_][A-Za-z0-9_]*$`:         "letters, digits and _, and begin with no digit",
 	`^[A-Za-z0-9_:@/.-]+$`:             "letters, digits and any of _ : @ / . -",
-	`^[A-Za-z0-9:_.@\\-]+$`:            "letters, digits and any of : _ . @ \\ -",
+	`^[A-Za-z0-9:_.@\\ $()&+,-]+$`:     "letters, digits, blanks and any of : _ . @ \\ $ ( ) & + , -",
 	`^[a-z_][-a-z0-9_.]*[$]?$`:         "lower-case letters, digits and any of _ . -, and begin with a letter or _",
 	`^([0-9]+(\.[0-9]+)?(h|m|s))+$`:    "a length of time in h, m and s",
 	`^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$`: "a length of time in h, m, s and ms",
