@@ -43,8 +43,8 @@ func refused(t *testing.T, o Options, kind transport.Kind, words ...string) {
 	}
 }
 
-// run runs a line whose stdin isn't used.
-func run(t *testing.T, c *Conn, line string) string {
+// printed runs a line whose stdin isn't used.
+func printed(t *testing.T, c *Conn, line string) string {
 	t.Helper()
 	p, err := c.Start(t.Context(), transport.Command{Line: line})
 	if err != nil {
@@ -64,11 +64,11 @@ func run(t *testing.T, c *Conn, line string) string {
 func TestRequests(t *testing.T) {
 	s := newServer(t)
 	c := dialed(t, s.options())
-	run(t, c, "echo one")
+	printed(t, c, "echo one")
 	if got := s.requested(); !slices.Equal(got, []string{"Create", "Command", "Receive"}) && !slices.Equal(got, []string{"Create", "Command", "Receive", "Receive"}) {
 		t.Errorf("to dial and run a program: %v", got)
 	}
-	run(t, c, "echo two")
+	printed(t, c, "echo two")
 	if got := s.requested(); len(got) > 4 || got[0] != "Signal" || got[1] != "Command" {
 		t.Errorf("to run another: %v", got)
 	}
@@ -171,9 +171,9 @@ func TestLostSend(t *testing.T) {
 func TestDroppedShell(t *testing.T) {
 	s := newServer(t)
 	c := dialed(t, s.options())
-	run(t, c, "echo")
+	printed(t, c, "echo")
 	s.drop()
-	run(t, c, "echo") // the idle shell was gone: nothing is lost
+	printed(t, c, "echo") // the idle shell was gone: nothing is lost
 	p, err := c.Start(t.Context(), transport.Command{Line: "sleep 600"})
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestDroppedShell(t *testing.T) {
 	if _, err := p.Wait(); transporttest.KindOf(err) != transport.Lost || !strings.Contains(err.Error(), "dropped the shell") {
 		t.Errorf("Wait: %v, want kind Lost", err)
 	}
-	run(t, c, "echo")
+	printed(t, c, "echo")
 }
 
 // drop ends all shells, as a restart of the service does.
@@ -233,7 +233,7 @@ func TestStalledReceive(t *testing.T) {
 func TestUnauthorizedLater(t *testing.T) {
 	s := newServer(t)
 	c := dialed(t, s.options())
-	run(t, c, "echo")
+	printed(t, c, "echo")
 	n := 0
 	s.hook = func(_ string, w http.ResponseWriter) bool {
 		if n++; n == 1 {
@@ -242,7 +242,7 @@ func TestUnauthorizedLater(t *testing.T) {
 		}
 		return false
 	}
-	run(t, c, "echo")
+	printed(t, c, "echo")
 	s.hook = func(_ string, w http.ResponseWriter) bool {
 		n++
 		w.WriteHeader(http.StatusUnauthorized)
@@ -409,7 +409,7 @@ func TestNothingToTell(t *testing.T) {
 		return false
 	}
 	start := time.Now()
-	if got := run(t, c, "echo hello"); got != "hello\n" || time.Since(start) < 3*hurry {
+	if got := printed(t, c, "echo hello"); got != "hello\n" || time.Since(start) < 3*hurry {
 		t.Errorf("got %q after %v", got, time.Since(start))
 	}
 	w := &wire{seal: nullSealer{}}
@@ -523,7 +523,7 @@ func TestProxy(t *testing.T) {
 	o := s.options()
 	o.Address = "device.example"
 	c := dialed(t, o)
-	if got := run(t, c, "echo through"); got != "through\n" {
+	if got := printed(t, c, "echo through"); got != "through\n" {
 		t.Errorf("got %q", got)
 	}
 	c.Close()

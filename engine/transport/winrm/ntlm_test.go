@@ -30,7 +30,7 @@ func TestContractSealed(t *testing.T) {
 func TestRequestsSealed(t *testing.T) {
 	s := newNTLMServer(t)
 	c := dialed(t, s.options())
-	run(t, c, "echo")
+	printed(t, c, "echo")
 	c.Close()
 	if s.count() > 2+5 {
 		t.Errorf("to log in, run a program and leave: %d requests", s.count())
@@ -81,7 +81,7 @@ func TestForgottenSealed(t *testing.T) {
 		s.mu.Lock()
 		s.forget = 1
 		s.mu.Unlock()
-		if got := run(t, c, "echo hello"); got != "hello\n" {
+		if got := printed(t, c, "echo hello"); got != "hello\n" {
 			t.Errorf("got %q", got)
 		}
 	}
