@@ -198,6 +198,7 @@ func TestWindowsRunsGoOn(t *testing.T) {
 		}
 		c.Process.Kill()
 		c.wait()
+		s.fitout("clean").exits(3).says("under way", "hint:")
 		s.put(`C:\go`, "")
 		until(t, "the run to end", func() bool { return s.has(`C:\last`) })
 		s.fitout("attach").exits(0)
@@ -219,7 +220,13 @@ func TestWindowsRunsGoOn(t *testing.T) {
 	t.Run("the executor is killed", func(t *testing.T) {
 		s := s.in(t)
 		c := begin(s)
+		const waiting = `pgrep -f 'c echo [w]aiting' || :`
+		was := s.m.Run(t, waiting)
 		s.m.Run(t, `kill -9 $(pgrep -f 'executor.*-run [^ ]*' | head -1)`)
+		until(t, "what the executor had at work to end, and one more to begin", func() bool {
+			now := s.m.Run(t, waiting)
+			return now != "" && now != was && !strings.Contains(now, "\n")
+		})
 		s.put(`C:\go`, "")
 		c.wait().exits(0)
 		r := s.record("last")

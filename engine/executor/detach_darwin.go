@@ -13,9 +13,10 @@ import (
 	"github.com/fitout-dev/fitout/engine/executor/disk"
 )
 
-// On macOS a run is carried out by a job of launchd, which is read from a file in /Library/LaunchDaemons: so it belongs to no
-// session, and is started again when the machine is. Both are removed at the run's end. Without the right to that, a process in
-// a session of its own does it. None of this was seen on a Mac yet: it follows launchd.plist(5) and launchctl(1).
+// On macOS a run is carried out by a job of launchd, which is told of it by a file in the run's folder: so it belongs to no
+// session. Another file, in /Library/LaunchDaemons, has launchd begin with it again at the machine's next start. Both are removed
+// at the run's end. Without the right to that, a process in a session of its own does it, and waits for the controller after
+// a restart. None of this was seen on a Mac yet: it follows launchd.plist(5) and launchctl(1).
 
 func socketPath(dir, run string) (path string, done func()) {
 	return filepath.Join(runDir(dir, run), "socket"), func() {}
@@ -26,13 +27,14 @@ func runnerArgs(exe string, o Options, run string) []string {
 }
 
 const (
-	daemonDir = "/Library/LaunchDaemons"
-	jobPrefix = "fitout.run."
+	daemonDir  = "/Library/LaunchDaemons"
+	runPrefix  = "fitout.run."
+	bootPrefix = "fitout.boot."
 )
 
-func jobLabel(run string) string { return jobPrefix + run }
-
-func jobFile(run string) string { return filepath.Join(daemonDir, jobLabel(run)+".plist") }
+// runJob is the file of the job that carries a run out, bootJob of that which does so after the next start of the machine.
+func runJob(o Options, run string) string { return filepath.Join(runDir(o.Dir, run), "launchd.plist") }
+func bootJob(run string) string           { return filepath.Join(daemonDir, bootPrefix+run+".plist") }
 
 // Detach starts a runner that outlives the session.
 func Detach(ctx context.Context, o Options, run string) error {
@@ -42,36 +44,29 @@ func Detach(ctx context.Context, o Options, run string) error {
 	}
 	args := runnerArgs(exe, o, run)
 	if o.Root == "/" && os.Geteuid() == 0 {
-		if err := startJob(ctx, run, args); err == nil {
+		if err := startJob(ctx, o, run, args); err == nil {
 			return nil
 		}
 	}
 	return spawnRunner(args)
 }
 
-func startJob(ctx context.Context, run string, args []string) error {
-	text, err := jobText(run, args)
+func startJob(ctx context.Context, o Options, run string, args []string) error {
+	if launchctl(ctx, "kickstart", "system/"+runPrefix+run) == nil { // a runner that was killed had it loaded
+		return nil
+	}
+	text, err := jobText(runPrefix+run, args)
 	if err != nil {
 		return err
 	}
-	if old, err := os.ReadFile(jobFile(run)); err == nil && string(old) == text { // of a runner that was killed
-		if launchctl(ctx, "kickstart", "system/"+jobLabel(run)) == nil {
-			return nil
-		}
-	}
-	if err := disk.Replace(disk.OS, jobFile(run), []byte(text), 0o644); err != nil {
+	if err := disk.Replace(disk.OS, runJob(o, run), []byte(text), 0o600); err != nil {
 		return err
 	}
-	if err := launchctl(ctx, "bootstrap", "system", jobFile(run)); err != nil {
-		disk.OS.Remove(jobFile(run))
-		return err
-	}
-	return nil
+	return launchctl(ctx, "bootstrap", "system", runJob(o, run))
 }
 
-// jobText describes the job: started once when it is read, which is now and at each start of the machine. What a command leaves
-// running stays when it ends.
-func jobText(run string, args []string) (string, error) {
+// jobText describes a job that is started once, when it is read. What a command leaves running stays when it ends.
+func jobText(label string, args []string) (string, error) {
 	var arguments strings.Builder
 	for _, a := range args {
 		arguments.WriteString("\t\t<string>")
@@ -98,7 +93,7 @@ func jobText(run string, args []string) (string, error) {
 	<string>Interactive</string>
 </dict>
 </plist>
-`, jobLabel(run), arguments.String()), nil
+`, label, arguments.String()), nil
 }
 
 func launchctl(ctx context.Context, args ...string) error {
@@ -113,13 +108,13 @@ func launchctl(ctx context.Context, args ...string) error {
 // bury ends what a runner that died has left at work: it would be done twice, side by side.
 func bury(o Options, run string) {
 	if o.Root == "/" && os.Geteuid() == 0 {
-		_ = launchctl(context.Background(), "kill", "SIGKILL", "system/"+jobLabel(run))
+		_ = launchctl(context.Background(), "kill", "SIGKILL", "system/"+runPrefix+run)
 	}
 }
 
 func stopping(Options) bool { return false }
 
-// unit starts a run again after the machine has: the job's file does.
+// unit starts a run again after the machine has.
 type unit struct{}
 
 var bootUnit unit
@@ -129,29 +124,44 @@ func (unit) install(o Options, run string) bool {
 	if o.Root != "/" || os.Geteuid() != 0 || !o.Detached {
 		return false
 	}
-	_, err := os.Lstat(jobFile(run))
-	return err == nil
+	exe, err := executorOf(o, run)
+	if err != nil {
+		return false
+	}
+	text, err := jobText(bootPrefix+run, append(runnerArgs(exe, o, run), "-boot"))
+	if err != nil {
+		return false
+	}
+	if old, err := os.ReadFile(bootJob(run)); err == nil && string(old) == text {
+		return true
+	}
+	return disk.Replace(disk.OS, bootJob(run), []byte(text), 0o644) == nil
 }
 
-// remove takes the file away and has launchd forget the job. That ends its process, this one maybe: so nobody waits for it.
+// remove takes the files away and has launchd forget the jobs. That ends their process, this one maybe: so nobody waits for it.
 func (unit) remove(o Options, run string) {
-	if o.Root != "/" || os.Geteuid() != 0 || disk.OS.Remove(jobFile(run)) != nil {
+	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
-	c := exec.Command("/bin/launchctl", "bootout", "system/"+jobLabel(run))
-	if c.Start() == nil {
-		go c.Wait()
+	for file, label := range map[string]string{bootJob(run): bootPrefix + run, runJob(o, run): runPrefix + run} {
+		if disk.OS.Remove(file) != nil {
+			continue
+		}
+		c := exec.Command("/bin/launchctl", "bootout", "system/"+label)
+		if c.Start() == nil {
+			go c.Wait()
+		}
 	}
 }
 
-// sweep removes the jobs of runs that are no more.
+// sweep removes the files of runs that are no more.
 func (u unit) sweep(o Options) {
 	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
-	files, _ := filepath.Glob(filepath.Join(daemonDir, jobPrefix+"*.plist"))
+	files, _ := filepath.Glob(filepath.Join(daemonDir, bootPrefix+"*.plist"))
 	for _, f := range files {
-		run := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), jobPrefix), ".plist")
+		run := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), bootPrefix), ".plist")
 		if st, err := readState(o.Dir, run); err != nil || st.ended {
 			u.remove(o, run)
 		}

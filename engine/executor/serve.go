@@ -8,6 +8,12 @@
 // all that it needs and all that it did. Sessions hand it over and follow it; they may end, and others may follow
 // it on. Cancelling is a message. What is kept lies in the executor's own folder: executors (bin), contents (store), runs,
 // the lock, owed notifications.
+//
+// That folder is /var/lib/fitout, or %ProgramFiles%\fitout on Windows, and nobody but the administrator may write there or put
+// another one in its place; who is none has a folder of their own, from which an administrator runs nothing. At each start the
+// owner, mode (on Windows: access control list) and size of every part of the executor's path are checked: by a line of shell
+// elsewhere, on Windows by the executor itself (CheckPlace). A runner is a unit of systemd, a service of Windows or a job of
+// launchd where it may be (Detach), and a process of its own elsewhere.
 package executor
 
 import (
