@@ -7,4 +7,6 @@ import (
 	"github.com/fitout-dev/fitout/modules/moduletest"
 )
 
-func TestMain(m *testing.M) { moduletest.Main(m, modules.Define("packages", Packages{})) }
+func TestMain(m *testing.M) {
+	moduletest.Main(m, modules.Define("packages", Packages{}), modules.Define("installers", Installers{}))
+}

@@ -15,7 +15,10 @@ import (
 // Cmd is a program to run on the device. Args[0] is a name searched in PATH, or a path. Secrets go to Stdin or Env,
 // never to Args: those can be read by every user of the device.
 type Cmd struct {
-	Args  []string
+	Args []string
+	// Line is what follows the program on Windows in place of Args[1:], as it is: programs there read their command line each
+	// in its own way. No secrets either.
+	Line  string
 	Env   []string // added to the environment: "NAME=value"
 	Dir   string
 	Stdin io.Reader
@@ -125,6 +128,7 @@ func (system) Run(ctx context.Context, c Cmd) (Result, error) {
 	out, errOut := &head{limit: limit}, &tail{limit: limit}
 	cmd.Stdout, cmd.Stderr = out, errOut
 	ownGroup(cmd)
+	setLine(cmd, c.Line)
 	cmd.WaitDelay = 2 * time.Second // a background child that holds our pipes delays nobody
 	err = cmd.Run()
 	res := Result{Stdout: out.buf, Stderr: errOut.buf, Code: cmd.ProcessState.ExitCode()}

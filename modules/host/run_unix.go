@@ -42,3 +42,5 @@ func runAs(cmd *exec.Cmd, name string) error {
 	}
 	return nil
 }
+
+func setLine(*exec.Cmd, string) {} // there is none on Unix

@@ -28,6 +28,7 @@ var Types = []*modules.Type{
 	modules.Define("files", files.Files{}),
 	modules.Define("lines", files.Lines{}),
 	modules.Define("links", files.Links{}),
+	modules.Define("installers", applications.Installers{}),
 	modules.Define("services", services.Services{}),
 	modules.Define("commands", scripts.Commands{}),
 	modules.Define("updates", updates.Updates{}),
