@@ -77,7 +77,7 @@ func (s *session) keep(doc *wire.Document) (err error) {
 		rand.Read(doc.Key)
 	}
 	me, _ := os.Executable()
-	records, err := declare(doc, s.Options, me, s.store.secrets())
+	records, err := declare(doc, s.Options, me, s.store)
 	if err != nil {
 		return err
 	}

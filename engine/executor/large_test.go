@@ -1,11 +1,13 @@
 package executor
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 )
@@ -47,22 +49,100 @@ func TestALargeContentIsMovedIntoPlace(t *testing.T) {
 func TestALargeDamagedContentIsNotMoved(t *testing.T) {
 	text := strings.Repeat("0123456789abcdef", large/16)
 	b, content := blob(text)
-	d := newDevice(t)
-	c := connect(t, d)
-	r := resource("files", "/etc/x", content)
-	c.push(text, wire.Blob{Hash: b.Hash, Size: b.Size})
-	c.observe(nil, r)
-	if err := os.WriteFile(filepath.Join(d.dir, "store", b.Hash), []byte("f"+text[1:]), 0o600); err != nil {
-		t.Fatal(err)
+	for name, again := range map[string]bool{"in the session it came in": false, "in a later session": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDevice(t)
+			c := connect(t, d)
+			r := resource("files", "/etc/x", content)
+			c.push(text, wire.Blob{Hash: b.Hash, Size: b.Size})
+			c.observe(nil, r)
+			if err := os.WriteFile(filepath.Join(d.dir, "store", b.Hash), []byte("f"+text[1:]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if again {
+				c = connect(t, d)
+			}
+			e := event(t, c.run(doc("r1", r)), wire.Resolved, r.Address)
+			if e.Status != wire.FailedStatus || !strings.Contains(e.Error, "damaged") {
+				t.Errorf("%+v", e)
+			}
+			if _, err := os.Stat(filepath.Join(d.root, "etc/x")); err == nil {
+				t.Error("a damaged content was put in place")
+			}
+		})
 	}
-	c = connect(t, d)
-	e := event(t, c.run(doc("r1", r)), wire.Resolved, r.Address)
-	if e.Status != wire.FailedStatus || !strings.Contains(e.Error, "damaged") {
-		t.Errorf("%+v", e)
+}
+
+// TestWhatCameIsHashedOnce also where another process carries the run out, but for one that takes the run up later.
+func TestWhatCameIsHashedOnce(t *testing.T) {
+	text := strings.Repeat("0123456789abcdef", large/16)
+	b, content := blob(text)
+	for name, c := range map[string]struct {
+		changed, begun bool
+		want           bool
+	}{"at once": {want: true}, "changed meanwhile": {changed: true}, "later": {begun: true}} {
+		t.Run(name, func(t *testing.T) {
+			d := newDevice(t)
+			o := Options{Root: d.root, Dir: d.dir}.complete()
+			s := &session{Options: o, store: newContents(filepath.Join(d.dir, "store"))}
+			var pipe bytes.Buffer
+			if err := wire.NewConn(nil, &pipe).SendBlob(wire.Blob{Hash: b.Hash, Size: b.Size}, strings.NewReader(text)); err != nil {
+				t.Fatal(err)
+			}
+			in := wire.NewConn(&pipe, nil)
+			if m, err := in.Receive(); err != nil || s.store.receive(in, *m.Blob) != nil {
+				t.Fatal(err)
+			}
+			run := doc("r1", resource("files", "/etc/x", content))
+			if err := s.keep(&run); err != nil {
+				t.Fatal(err)
+			}
+			if stored := filepath.Join(d.dir, "store", b.Hash); c.changed {
+				if err := os.Chtimes(stored, time.Time{}, time.Now().Add(time.Second)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l, _, err := acquire(d.dir, wire.Holder{Run: "r1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := openRunner(t.Context(), o, "r1", l, newContents(filepath.Join(d.dir, "store")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.begun {
+				r.log.add(wire.Event{Type: wire.Started})
+				r.log.leave()
+				r.log.wait()
+				if r, err = openRunner(t.Context(), o, "r1", l, newContents(filepath.Join(d.dir, "store"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rc, err := r.store.OpenBlob(b.Hash)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rc.Close()
+			v := rc.(*verified)
+			v.sum = nil // which hashing needs
+			if got := trusted(v); got != c.want {
+				t.Errorf("taken as it is: %v, not %v", got, c.want)
+			}
+			r.log.leave()
+			r.log.wait()
+			l.release()
+		})
 	}
-	if _, err := os.Stat(filepath.Join(d.root, "etc/x")); err == nil {
-		t.Error("a damaged content was put in place")
-	}
+}
+
+// trusted says whether a content is taken as whole without being read.
+func trusted(v *verified) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	return v.whole()
 }
 
 // TestAnEarlySyncThatFailsIsNotForgotten: the system tells a failed write-back to one sync only.

@@ -44,6 +44,9 @@ func openRunner(ctx context.Context, o Options, id string, l *lock, store *conte
 		j.Close()
 		return nil, err
 	}
+	if len(st.events) == 0 && st.Boot != "" && st.Boot == bootID() { // it begins just now
+		store.trust(st.Fresh)
+	}
 	r := &runner{Options: o, id: id, lock: l, st: st, store: store, unlocked: make(chan struct{})}
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.log = newEventLog(j, st.events, o.Now)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/journal"
 	"github.com/fitout-dev/fitout/engine/executor/wire"
@@ -21,6 +22,8 @@ type declared struct {
 	Root     string        `json:"root"`
 	Boot     string        `json:"boot"`
 	Login    *login        `json:"login,omitempty"` // who began it
+	// Fresh are contents that the session had hashed, and the times of their files then: they aren't hashed again at once.
+	Fresh map[string]time.Time `json:"fresh,omitempty"`
 }
 
 // intent is recorded before a resource is changed: what undoes it, should anybody ask.
@@ -93,8 +96,8 @@ func (it *item) observesSecret() bool {
 func about(run, what string) string { return "fitout run " + run + ": " + what }
 
 // declare makes the records that a run's journal begins with.
-func declare(doc *wire.Document, o Options, executor string, secrets map[string][]byte) ([]journal.Record, error) {
-	d := declared{Document: *doc, Executor: executor, Root: o.Root, Boot: bootID(), Login: o.login}
+func declare(doc *wire.Document, o Options, executor string, store *contents) ([]journal.Record, error) {
+	d := declared{Document: *doc, Executor: executor, Root: o.Root, Boot: bootID(), Login: o.login, Fresh: store.came()}
 	d.Document.Key, d.Document.Secrets = nil, nil
 	d.Document.Resources = append([]wire.Resource(nil), doc.Resources...)
 	h := host.New(o.Root, host.WithSecrets(doc.Secrets))
@@ -125,7 +128,7 @@ func declare(doc *wire.Document, o Options, executor string, secrets map[string]
 		return nil, err
 	}
 	records := []journal.Record{{Kind: journal.Document, Data: first}}
-	for hash, content := range secrets {
+	for hash, content := range store.secrets() {
 		r, err := sealBlob(doc.Key, doc.ID, hash, content)
 		if err != nil {
 			return nil, err

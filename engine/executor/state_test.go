@@ -56,7 +56,9 @@ func TestADocumentComesBackFromItsRecords(t *testing.T) {
 			resource("probe", "login", "", func(r *wire.Resource) { r.Connect = map[string]any{"user": "admin", "password": "pw1"} }),
 		}}
 	hash := strings.Repeat("ab", 32)
-	records, err := declare(&run, Options{Root: "/", Dir: "/x"}, "/x/executor", map[string][]byte{hash: []byte("inhalt")})
+	store := newContents("/x/store")
+	store.remember(hash, []byte("inhalt"))
+	records, err := declare(&run, Options{Root: "/", Dir: "/x"}, "/x/executor", store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +81,7 @@ func TestADocumentComesBackFromItsRecords(t *testing.T) {
 			t.Errorf("%s: sealed %d bytes, want %s", r.Address, len(r.Sealed), r.Want)
 		}
 	}
-	store := newContents(t.TempDir())
+	store = newContents(t.TempDir())
 	if err := st.unlock(bytes.Repeat([]byte{2}, keySize), store); err == nil || !st.sealedNow() {
 		t.Error("another key opens it")
 	}

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ type contents struct {
 	mu     sync.Mutex
 	memory map[string][]byte
 	lost   map[string]error     // what came and couldn't be kept
-	fresh  map[string]bool      // hashed by this process already, when they came
+	fresh  map[string]time.Time // hashed when they came, to this process or the session before it: and the file's time then
 	moved  map[string]disk.File // given away: they live on as files of the device
 	new    bool                 // names have come that may not last yet
 }
@@ -43,7 +44,7 @@ type contents struct {
 const large = 4 << 20
 
 func newContents(dir string) *contents {
-	return &contents{fs: disk.OS, dir: dir, memory: map[string][]byte{}, lost: map[string]error{}, fresh: map[string]bool{}, moved: map[string]disk.File{}}
+	return &contents{fs: disk.OS, dir: dir, memory: map[string][]byte{}, lost: map[string]error{}, fresh: map[string]time.Time{}, moved: map[string]disk.File{}}
 }
 
 // validHash keeps anything else from becoming a path.
@@ -135,9 +136,9 @@ func (v *verified) MoveTo(path string) bool {
 // whole says whether the content is what its name says. One that isn't has nothing more to read but the error.
 func (v *verified) whole() bool {
 	v.store.mu.Lock()
-	fresh := v.store.fresh[v.want]
+	fresh, ok := v.store.fresh[v.want]
 	v.store.mu.Unlock()
-	if fresh {
+	if fi, err := v.f.Stat(); ok && err == nil && fi.ModTime().Equal(fresh) {
 		return true
 	}
 	if _, err := io.Copy(io.Discard, v); err != nil {
@@ -161,11 +162,13 @@ func (c *contents) has(b host.Blob) bool {
 		return false
 	}
 	p := filepath.Join(c.dir, b.Hash)
-	if fi, err := c.fs.Stat(p); err != nil || !fi.Mode().IsRegular() || fi.Size() != b.Size {
+	fi, err := c.fs.Stat(p)
+	if err != nil || !fi.Mode().IsRegular() || fi.Size() != b.Size {
 		return false
 	}
-	now := time.Now()
-	os.Chtimes(p, now, now)
+	if now := time.Now(); now.Sub(fi.ModTime()) > keep/30 {
+		os.Chtimes(p, now, now)
+	}
 	return true
 }
 
@@ -217,6 +220,10 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 	if settled := on.settle(lost == nil && err == nil); lost == nil {
 		lost = settled
 	}
+	var as os.FileInfo
+	if lost == nil {
+		as, lost = tmp.Stat()
+	}
 	lost = errors.Join(lost, tmp.Close())
 	if lost != nil || err != nil {
 		return lost, err
@@ -225,8 +232,24 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 	lost = c.fs.Rename(tmp.Name(), filepath.Join(c.dir, b.Hash))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fresh[b.Hash], c.new = lost == nil, true
+	if c.new = true; lost == nil {
+		c.fresh[b.Hash] = as.ModTime()
+	}
 	return lost, nil
+}
+
+// came are the contents that were hashed when they came, for the process that carries out the run.
+func (c *contents) came() map[string]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.fresh)
+}
+
+// trust takes over what another process has hashed just now.
+func (c *contents) trust(fresh map[string]time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(c.fresh, fresh)
 }
 
 // sync returns when all that was received lasts. It is called once, before the run that needs it is recorded: a name at a
