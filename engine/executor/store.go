@@ -36,7 +36,7 @@ type contents struct {
 	memory map[string][]byte
 	lost   map[string]error     // what came and couldn't be kept
 	fresh  map[string]time.Time // hashed when they came, to this process or the session before it: and the file's time then
-	moved  map[string]disk.File // given away: they live on as files of the device
+	moved  map[string]*placed   // given away
 	new    bool                 // names have come that may not last yet
 }
 
@@ -44,7 +44,7 @@ type contents struct {
 const large = 4 << 20
 
 func newContents(dir string) *contents {
-	return &contents{fs: disk.OS, dir: dir, memory: map[string][]byte{}, lost: map[string]error{}, fresh: map[string]time.Time{}, moved: map[string]disk.File{}}
+	return &contents{fs: disk.OS, dir: dir, memory: map[string][]byte{}, lost: map[string]error{}, fresh: map[string]time.Time{}, moved: map[string]*placed{}}
 }
 
 // validHash keeps anything else from becoming a path.
@@ -121,15 +121,25 @@ func (v *verified) MoveTo(path string) bool {
 		return false
 	}
 	fi, err := v.f.Stat()
-	if err != nil || fi.Size() < large || !v.whole() {
+	if err != nil || fi.Size() < large {
 		return false
 	}
-	if v.store.fs.Rename(v.f.Name(), path) != nil { // another file system
-		return false
+	p := &placed{File: v.f, size: fi.Size()}
+	if lease(v.f) { // before it is hashed: what holds then holds until the lease ends
+		p.lease = time.AfterFunc(longestLease, func() {
+			v.store.mu.Lock()
+			defer v.store.mu.Unlock()
+			p.giveBack()
+		})
 	}
+	whole := v.whole()
 	v.store.mu.Lock()
 	defer v.store.mu.Unlock()
-	v.store.moved[v.want], v.f = v.f, nil
+	if !whole || v.store.fs.Rename(v.f.Name(), path) != nil { // damaged, or another file system
+		p.giveBack()
+		return false
+	}
+	v.store.moved[v.want], v.f = p, nil
 	return true
 }
 

@@ -34,3 +34,7 @@ func syncDir(dir string) error {
 
 // isBusy is how a file that something is mounted on refuses to be replaced.
 func isBusy(err error) bool { return errors.Is(err, syscall.EBUSY) }
+
+// openMoved is how a file that was moved into place is opened to be given its owner and mode, and synced: who opens it to write
+// would end its lease.
+const openMoved = os.O_RDONLY

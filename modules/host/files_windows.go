@@ -13,3 +13,6 @@ func ids(*os.File) (uid, gid int) { return -1, -1 }
 func syncDir(string) error { return nil }
 
 func isBusy(error) bool { return false }
+
+// openMoved is how a file that was moved into place is opened to be given its mode, and synced.
+const openMoved = os.O_RDWR

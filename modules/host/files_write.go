@@ -123,7 +123,7 @@ func fill(tmp *os.File, content io.Reader) (*os.File, error) {
 		return tmp, err
 	}
 	tmp.Close()
-	moved, err := os.OpenFile(tmp.Name(), os.O_RDWR, 0)
+	moved, err := os.OpenFile(tmp.Name(), openMoved, 0)
 	if err != nil {
 		return tmp, err
 	}
