@@ -81,6 +81,9 @@ func (l *eventLog) record(kind journal.Kind, vs ...any) error {
 	return err
 }
 
+// flush returns when all events so far are on the disk.
+func (l *eventLog) flush() error { return l.j.Sync() }
+
 func (l *eventLog) add(e wire.Event) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

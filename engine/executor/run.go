@@ -489,6 +489,13 @@ func (r *run) fail(e *wire.Event, err error) {
 // notify delivers what is owed to a resource at its own turn: everything that notifies it came before.
 func (r *run) notify(ctx context.Context, it *item, e *wire.Event) {
 	sources := r.owed.to(it.Address)
+	if from, ok := r.st.notified[it.Address]; ok { // by a process that was ended before it could tell what became of the resource
+		r.owed.delivered(it.Address)
+		if e.Status == wire.InDesiredState || e.Status == wire.Changed {
+			wasNotified(e, from)
+		}
+		return
+	}
 	if len(sources) == 0 || (e.Status != wire.InDesiredState && e.Status != wire.Changed) {
 		return
 	}
@@ -511,14 +518,24 @@ func (r *run) notify(ctx context.Context, it *item, e *wire.Event) {
 		r.fail(e, fmt.Errorf("notified by %s: %w", from, err))
 		return
 	}
-	r.owed.delivered(it.Address)
 	if err != nil { // nothing runs there that could be told
+		r.owed.delivered(it.Address)
 		return
 	}
+	// What isn't owed any more must be told of for good.
+	r.log.add(wire.Event{Type: wire.Notified, Address: it.Address, Text: from})
+	if err := r.log.flush(); err != nil {
+		r.host.Log().Warn("a notification may be delivered once more", "error", err)
+	}
+	r.owed.delivered(it.Address)
+	wasNotified(e, from)
+}
+
+// wasNotified makes a notification part of what became of a resource.
+func wasNotified(e *wire.Event, from string) {
 	e.Status = wire.Changed
-	if e.Op == modules.Same {
+	if e.Op == modules.Same || e.Op == "" {
 		e.Op = modules.Update
 	}
 	e.Changes = append(e.Changes, modules.Change{Property: "notification", After: "from " + from})
-	r.log.add(wire.Event{Type: wire.Notified, Address: it.Address, Text: from})
 }

@@ -203,7 +203,11 @@ func closeRun(o Options, id, why string) error {
 			r.count(e)
 			continue
 		}
-		r.finish(wire.Event{Type: wire.Resolved, Address: it.Address, Status: wire.NotTried})
+		e := wire.Event{Type: wire.Resolved, Address: it.Address, Status: wire.NotTried}
+		if from, ok := st.notified[it.Address]; ok {
+			wasNotified(&e, from)
+		}
+		r.finish(e)
 	}
 	log.add(wire.Event{Type: wire.Finished, Counts: &r.counts, Error: why})
 	log.wait()

@@ -63,6 +63,7 @@ type state struct {
 	key      []byte
 	events   []wire.Event
 	settled  map[string]wire.Event // by address: it isn't tried again
+	notified map[string]string     // by address, from what: it isn't notified again, and may not be settled yet
 	intents  map[string]*intent
 	restarts []restart
 	blobs    []secretBlob
@@ -152,7 +153,7 @@ var errNeverBegun = errors.New("the journal holds no run document")
 
 // load reads a run from its records.
 func load(records []journal.Record) (*state, error) {
-	s := &state{settled: map[string]wire.Event{}, intents: map[string]*intent{}}
+	s := &state{settled: map[string]wire.Event{}, notified: map[string]string{}, intents: map[string]*intent{}}
 	if len(records) == 0 {
 		return nil, errNeverBegun
 	}
@@ -168,8 +169,11 @@ func load(records []journal.Record) (*state, error) {
 			var e wire.Event
 			if err = json.Unmarshal(r.Data, &e); err == nil {
 				s.events = append(s.events, e)
-				if e.Type == wire.Resolved {
+				switch e.Type {
+				case wire.Resolved:
 					s.settled[e.Address] = e
+				case wire.Notified:
+					s.notified[e.Address] = e.Text
 				}
 				s.ended = s.ended || e.Type == wire.Finished
 			}
