@@ -125,7 +125,7 @@ func TestWhatCameIsHashedOnce(t *testing.T) {
 			defer rc.Close()
 			v := rc.(*verified)
 			v.sum = nil // which hashing needs
-			if got := trusted(v); got != c.want {
+			if got := takenAsItIs(v); got != c.want {
 				t.Errorf("taken as it is: %v, not %v", got, c.want)
 			}
 			r.log.leave()
@@ -135,8 +135,8 @@ func TestWhatCameIsHashedOnce(t *testing.T) {
 	}
 }
 
-// trusted says whether a content is taken as whole without being read.
-func trusted(v *verified) (ok bool) {
+// takenAsItIs says whether a content is taken as whole without being read.
+func takenAsItIs(v *verified) (ok bool) {
 	defer func() {
 		if recover() != nil {
 			ok = false

@@ -5,7 +5,8 @@
 //	go run ./integration/bench apply         the same on machines that are fresh
 //	go run ./integration/bench put           200 MB to one machine
 //	go run ./integration/bench scale         noop on 48 machines
-//	go run ./integration/bench simulate      10,000 devices in this process, 1,000 of them hanging
+//	go run ./integration/bench simulate      10,000 devices in this process, 1,000 of them hanging, 500 failing, 200 reconnecting
+//	go run ./integration/bench simulate -soak 10m -devices 1000 -hanging 100 -failing 50 -reconnecting 20
 //
 // Each figure is the median of runs that are interleaved, so that what else the machine does falls on all of them alike;
 // still, only ratios within one run mean something. Ansible takes part where it is installed (-ansible=false: not even
@@ -51,6 +52,9 @@ func main() {
 	f.BoolVar(&o.ansible, "ansible", true, "measure Ansible where it is installed")
 	f.IntVar(&o.devices, "devices", 10_000, "simulate: how many")
 	f.IntVar(&o.hanging, "hanging", 1_000, "simulate: how many of them never answer")
+	f.IntVar(&o.failing, "failing", 500, "simulate: how many of them fail half-way")
+	f.IntVar(&o.reconnecting, "reconnecting", 200, "simulate: how many of them have a connection that breaks every second")
+	f.DurationVar(&o.soak, "soak", 0, "simulate: apply to one fleet again and again for so long (`TIME`)")
 	f.IntVar(&o.resources, "resources", 57, "simulate: for each device")
 	f.StringVar(&o.heap, "heap", "", "simulate: write a profile of the heap to this file")
 	f.BoolVar(&o.alone, "alone", false, "simulate: one fleet in this process, figures only")

@@ -4,43 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/fitout-dev/fitout/engine/executor"
-	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/profile"
 	"github.com/fitout-dev/fitout/engine/run"
 	"github.com/fitout-dev/fitout/engine/transport"
 )
 
-// simulation is a fleet in this process. All is real but the transport and the hanging: each device has a root folder of
+// simulation is a fleet in this process. All is real but the transport and what goes wrong: each device has a root folder of
 // its own, which a real executor works on, a profile of its own that extends a common one, and facts of its own. Encoded
 // frames go through pipes.
 type simulation struct {
-	devices, hanging, resources int
-	seeded                      bool // all but one resource of each device are in their state
-	heap                        string
-	alone                       bool // one fleet, in this process
+	devices, hanging, failing, reconnecting, resources int
+
+	seeded bool // all but one resource of each device are in their state
+	heap   string
+	alone  bool // one fleet, in this process
+	soak   time.Duration
 }
 
 // fleet is made by newFleet.
 type fleet struct {
 	devices []run.Device
-	healthy int
+	links   []*link
+	hang    map[string]bool
+	cuts    atomic.Int64  // of connections in mid-run
 	others  time.Duration // until all that don't hang had ended
 	gate    chan struct{} // holds up the hanging ones until it is closed
 	ending  sync.WaitGroup
 }
 
 // newFleet makes a fleet in dir. Every so many'th device hangs, in one of three ways: when it is dialed, before its
-// executor says hello, or once it is asked to observe.
+// executor says hello, or once it is asked to observe. Others fail half-way: of two, one has something in the place of a
+// file, and the other is gone for good in mid-run. Others have a connection that is slow, and breaks every second.
 func newFleet(dir string, s simulation) (*fleet, error) {
 	base := []byte("profile: base\nfiles:\n")
 	for i := range s.resources - 1 {
@@ -49,7 +52,7 @@ func newFleet(dir string, s simulation) (*fleet, error) {
 	if err := write(filepath.Join(dir, "base.yaml"), base); err != nil {
 		return nil, err
 	}
-	f := &fleet{gate: make(chan struct{})}
+	f := &fleet{gate: make(chan struct{}), hang: map[string]bool{}}
 	loader := &profile.Loader{}
 	for i := range s.devices {
 		name := fmt.Sprintf("lt-%05d", i)
@@ -79,9 +82,13 @@ func newFleet(dir string, s simulation) (*fleet, error) {
 			return p.Compile(profile.Device{Name: name, Facts: facts})
 		}
 		link := &link{fleet: f, target: d.Target}
-		d.Dial = func(context.Context) (transport.Transport, error) { return link, nil }
-		if s.hanging > 0 && i%(s.devices/s.hanging) == 0 && i/(s.devices/s.hanging) < s.hanging {
-			switch i / (s.devices / s.hanging) % 3 {
+		d.Dial = link.dial
+		hanging, n := s.share(i, 0, s.hanging)
+		failing, m := s.share(i, 1, s.failing)
+		switch reconnecting, _ := s.share(i, 2, s.reconnecting); {
+		case hanging:
+			f.hang[name] = true
+			switch n % 3 {
 			case 0:
 				d.Dial = func(ctx context.Context) (transport.Transport, error) {
 					<-f.gate
@@ -92,12 +99,35 @@ func newFleet(dir string, s simulation) (*fleet, error) {
 			case 2:
 				link.mute = true
 			}
-		} else {
-			f.healthy++
+		case failing && m%2 == 1:
+			link.leaves = true
+		case failing:
+			if err := obstruct(root, s.resources/2); err != nil {
+				return nil, err
+			}
+			fallthrough
+		default:
+			link.slow = reconnecting
 		}
-		f.devices = append(f.devices, d)
+		f.devices, f.links = append(f.devices, d), append(f.links, link)
 	}
 	return f, nil
+}
+
+// share says whether device i is one of so many that something is wrong with, and which of them. Each kind has devices of its
+// own.
+func (s simulation) share(i, kind, many int) (is bool, n int) {
+	if many == 0 || i%(s.devices/many) != kind {
+		return false, 0
+	}
+	n = i / (s.devices / many)
+	return n < many, n
+}
+
+// obstruct puts a folder where a file is declared.
+func obstruct(root string, i int) error {
+	p := filepath.Join(root, "etc", fmt.Sprintf("app%d.conf", i))
+	return errors.Join(os.RemoveAll(p), os.Mkdir(p, 0o755))
 }
 
 // seed makes a file by linking it to one of the same content: there are very many. Whoever changes a file replaces it.
@@ -115,9 +145,9 @@ func seed(dir, path, file string, content []byte) error {
 // hold up another device, this would never return.
 func (f *fleet) apply(ctx context.Context, parallel int, quiet time.Duration) []run.Result {
 	ended, start := 0, time.Now()
-	r := &run.Runner{Parallel: parallel, Quiet: quiet, Report: func(e run.Event) {
-		if e.Phase == run.Done && e.Result.Status != run.Unreachable {
-			if ended++; ended == f.healthy {
+	r := &run.Runner{ID: run.NewID(), Parallel: parallel, Quiet: quiet, Patience: patience, Report: func(e run.Event) {
+		if e.Phase == run.Done && !f.hang[e.Device] {
+			if ended++; ended == len(f.devices)-len(f.hang) {
 				f.others = time.Since(start)
 				close(f.gate)
 			}
@@ -128,80 +158,44 @@ func (f *fleet) apply(ctx context.Context, parallel int, quiet time.Duration) []
 	return results
 }
 
-// link is the way to a simulated device.
-type link struct {
-	fleet  *fleet
-	target run.Target
-	deaf   bool // never says hello
-	mute   bool // says hello, and nothing more
-}
-
-func (l *link) Close() error { return nil }
-
-func (l *link) Start(context.Context, transport.Command) (transport.Process, error) {
-	inR, inW := io.Pipe()
-	outR, outW := io.Pipe()
-	p := &process{stdin: inW, stdout: outR, ended: make(chan struct{})}
-	p.kill = func() {
-		inR.CloseWithError(io.ErrClosedPipe)
-		outW.Close()
-	}
-	l.fleet.ending.Go(func() {
-		defer close(p.ended)
-		if l.deaf || l.mute {
-			if l.mute {
-				wire.NewConn(inR, outW).Send(wire.Message{Hello: &wire.Hello{Version: wire.Version, OS: "linux", Arch: "amd64", Facts: map[string]any{"os": "linux", "version": "1"}}})
-				go io.Copy(io.Discard, inR)
-			}
-			<-l.fleet.gate
-			p.kill()
-			return
-		}
-		outW.CloseWithError(executor.Serve(context.Background(), inR, outW, executor.Options{Root: l.target.Root, Dir: l.target.Dir}))
-		inR.CloseWithError(io.ErrClosedPipe)
-	})
-	return p, nil
-}
-
-type process struct {
-	stdin  *io.PipeWriter
-	stdout *io.PipeReader
-	kill   func()
-	ended  chan struct{}
-}
-
-func (p *process) Stdin() io.WriteCloser         { return p.stdin }
-func (p *process) Stdout() io.Reader             { return p.stdout }
-func (p *process) Kill() error                   { p.kill(); return nil }
-func (p *process) Wait() (transport.Exit, error) { <-p.ended; return transport.Exit{}, nil }
-
-// simulate runs the fleet twice, each time in a process of its own, without and with hanging devices, and prints what
+// simulate runs the fleet twice, each time in a process of its own, without and with what goes wrong, and prints what
 // that took.
 func simulate(ctx context.Context, o *options) error {
-	if o.alone {
+	switch {
+	case o.soak > 0:
+		return o.endure(ctx)
+	case o.alone:
 		return o.once(ctx)
 	}
-	fmt.Printf("| %d devices with %d resources each, one to change, 50 at once | s until all but the hanging ones ended | memory, executors included, MB | changed | unreachable |\n|---|---|---|---|---|\n", o.devices, o.resources)
+	fmt.Printf("| %d devices with %d resources each, one to change, 50 at once | s until all but the hanging ones ended | memory, executors included, MB | changed | failed | unreachable | connections cut in mid-run |\n|---|---|---|---|---|---|---|\n", o.devices, o.resources)
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	for _, hanging := range []int{0, o.hanging} {
-		cmd := exec.CommandContext(ctx, self, "simulate", "-alone", "-heap", o.heap, "-devices", fmt.Sprint(o.devices), "-resources", fmt.Sprint(o.resources), "-hanging", fmt.Sprint(hanging))
+	for _, ill := range []bool{false, true} {
+		var hanging, failing, reconnecting int
+		if ill {
+			hanging, failing, reconnecting = o.hanging, o.failing, o.reconnecting
+		}
+		cmd := exec.CommandContext(ctx, self, "simulate", "-alone", "-heap", o.heap, "-devices", fmt.Sprint(o.devices), "-resources", fmt.Sprint(o.resources), "-hanging", fmt.Sprint(hanging),
+			"-failing", fmt.Sprint(failing), "-reconnecting", fmt.Sprint(reconnecting))
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {
 			return err
 		}
 		var took float64
-		var changed, unreachable int
-		if _, err := fmt.Sscan(string(out), &took, &changed, &unreachable); err != nil {
+		var changed, failed, unreachable, cuts int
+		if _, err := fmt.Sscan(string(out), &took, &changed, &failed, &unreachable, &cuts); err != nil {
 			return err
 		}
-		fmt.Printf("| %d hanging | %.1f | %.0f | %d | %d |\n", hanging, took, maxRSS(cmd.ProcessState), changed, unreachable)
+		fmt.Printf("| %d hang, %d fail half-way, %d reconnect every second | %.1f | %.0f | %d | %d | %d | %d |\n", hanging, failing, reconnecting, took, maxRSS(cmd.ProcessState), changed, failed, unreachable, cuts)
 	}
 	return nil
 }
+
+// patience is how long a device whose connection broke is tried again.
+const patience = 10 * time.Second
 
 // once runs one fleet and prints its figures for simulate.
 func (s simulation) once(ctx context.Context) error {
@@ -219,7 +213,7 @@ func (s simulation) once(ctx context.Context) error {
 	count := map[run.Status]int{}
 	for _, r := range results {
 		count[r.Status]++
-		if r.Err != nil && r.Status != run.Unreachable {
+		if r.Err != nil && r.Status != run.Unreachable && r.Status != run.Failed {
 			return fmt.Errorf("%s: %w", r.Device, r.Err)
 		}
 	}
@@ -230,7 +224,7 @@ func (s simulation) once(ctx context.Context) error {
 	}
 	runtime.KeepAlive(results)
 	runtime.KeepAlive(f)
-	fmt.Println(f.others.Seconds(), count[run.Changed], count[run.Unreachable])
+	fmt.Println(f.others.Seconds(), count[run.Changed], count[run.Failed], count[run.Unreachable], f.cuts.Load())
 	return nil
 }
 
