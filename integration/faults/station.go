@@ -45,7 +45,11 @@ func newStation(ctx context.Context, m *lab.Machine, repo *lab.AptRepo, fitout, 
 	if err := os.MkdirAll(filepath.Join(dir, "home", ".ssh"), 0o700); err != nil {
 		return nil, err
 	}
-	inventory := fmt.Sprintf("secrets: secrets.age\ndefaults: {profile: storm, connect: {identityFile: %s}}\ndevices:\n  dev: {address: %s, user: root}\n", m.KeyFile, m.Addr)
+	connect := "identityFile: " + m.KeyFile
+	if m.Kind == lab.QEMU { // emulated: a handshake may take half a minute
+		connect += ", timeout: 3m"
+	}
+	inventory := fmt.Sprintf("secrets: secrets.age\ndefaults: {profile: storm, connect: {%s}}\ndevices:\n  dev: {address: %s, user: root}\n", connect, m.Addr)
 	err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(inventory), 0o600),
 		os.WriteFile(filepath.Join(dir, "big-0"), []byte(big(0)), 0o600),
