@@ -195,7 +195,7 @@ func simulate(ctx context.Context, o *options) error {
 }
 
 // patience is how long a device whose connection broke is tried again.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // once runs one fleet and prints its figures for simulate.
 func (s simulation) once(ctx context.Context) error {

@@ -32,8 +32,10 @@ func (s simulation) endure(ctx context.Context) error {
 			return err
 		}
 		count := map[run.Status]int{}
-		for _, r := range f.apply(ctx, 50, 0) {
-			count[r.Status]++
+		for i, r := range f.apply(ctx, 50, 0) {
+			if count[r.Status]++; r.Status == run.Unreachable && !f.hang[r.Device] && !f.links[i].leaves {
+				return fmt.Errorf("pass %d: %s: %w", pass, r.Device, r.Err)
+			}
 		}
 		if ill := s.hanging + s.failing/2; count[run.Unreachable] != ill || count[run.Failed] != s.failing-s.failing/2 {
 			return fmt.Errorf("pass %d: devices ended as %v, and %d were to be out of reach", pass, count, ill)
