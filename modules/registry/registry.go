@@ -29,7 +29,9 @@ var Types = []*modules.Type{
 	modules.Define("lines", files.Lines{}),
 	modules.Define("links", files.Links{}),
 	modules.Define("installers", applications.Installers{}),
+	modules.Define("shortcuts", settings.Shortcuts{}),
 	modules.Define("services", services.Services{}),
+	modules.Define("tasks", settings.Tasks{}),
 	modules.Define("commands", scripts.Commands{}),
 	modules.Define("updates", updates.Updates{}),
 }

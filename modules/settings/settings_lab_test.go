@@ -15,7 +15,8 @@ import (
 
 func TestMain(m *testing.M) {
 	moduletest.Main(m, modules.Define("hostname", Hostnames{}), modules.Define("timezone", Timezones{}), modules.Define("sysctl", Sysctls{}),
-		modules.Define("environment", Environments{}), modules.Define("registry", RegistryValues{}), modules.Define("registryKeys", RegistryKeys{}))
+		modules.Define("environment", Environments{}), modules.Define("registry", RegistryValues{}), modules.Define("registryKeys", RegistryKeys{}),
+		modules.Define("shortcuts", Shortcuts{}), modules.Define("tasks", Tasks{}))
 }
 
 // noPrograms fails whatever is run.

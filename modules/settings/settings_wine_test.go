@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/fitout-dev/fitout/integration/lab"
 	"github.com/fitout-dev/fitout/modules"
@@ -18,7 +19,7 @@ func TestOnWindows(t *testing.T) {
 		name string
 		run  func(windowsMachine)
 	}{{"registry", testRegistry}, {"registry of users", testRegistryUsers}, {"registryKeys", testRegistryKeys},
-		{"environment", testWindowsEnvironment}} {
+		{"environment", testWindowsEnvironment}, {"shortcuts", testShortcuts}, {"tasks", testTasks}} {
 		t.Run(test.name, func(t *testing.T) { test.run(windowsMachine{all.in(t)}) })
 	}
 }
@@ -173,4 +174,67 @@ func testWindowsEnvironment(x windowsMachine) {
 		x.m.RunWindows(x.t, "reg", "add", machine, "/v", "PATH", "/t", "REG_EXPAND_SZ", "/d", `%SystemRoot%\system32;C:\Program Files\Old`, "/f")
 	}, all)
 	x.d.TakesBack("environment", `{"name": "HALF", "state": "absent"}`, all)
+}
+
+func testShortcuts(x windowsMachine) {
+	const list = `dir /b C:\users\Public\Desktop & type C:\users\Public\Desktop\Example.lnk`
+	want := `{"path": "C:\\users\\Public\\Desktop\\Example.lnk", "target": "C:\\windows\\system32\\lab.exe", "arguments": "--kiosk \"a b\" Ü",
+		"workingDirectory": "C:\\windows", "icon": "C:\\windows\\system32\\shell32.dll,3", "description": "Ünï ☃", "hotkey": "ctrl + ALT+e", "window": "maximized"}`
+	x.d.TakesBack("shortcuts", want, list)
+	x.plans("shortcuts", want, modules.Same)
+	b, err := os.ReadFile(x.m.WindowsPath(`C:\users\Public\Desktop\Example.lnk`))
+	lab.Must(x.t, err)
+	// The header and the texts, as [MS-SHLLINK] has them.
+	for _, has := range []string{"L\x00\x00\x00\x01\x14\x02\x00", utf16Text(`--kiosk "a b" Ü`), utf16Text("Ünï ☃"), utf16Text(`C:\windows\system32\shell32.dll`), "\x03\x00\x00\x00\x03\x00\x00\x00E\x06"} {
+		if !strings.Contains(string(b), has) {
+			x.t.Errorf("the shortcut holds no %q: %q", has, b)
+		}
+	}
+	x.plans("shortcuts", `{"path": "C:\\users\\Public\\Desktop\\Example.lnk", "target": "c:\\Windows\\System32\\LAB.exe"}`, modules.Same)
+	x.d.TakesBack("shortcuts", `{"path": "C:\\users\\Public\\Desktop\\Example.lnk", "target": "C:\\windows\\notepad.exe", "hotkey": "", "icon": "", "arguments": ""}`, list)
+	for _, r := range x.d.Plan("shortcuts", want) {
+		if r.Have["description"] != "Ünï ☃" || r.Have["window"] != "maximized" || r.Have["hotkey"] != "" || r.Have["icon"] != "" {
+			x.t.Errorf("what wasn't declared is %v", r.Have)
+		}
+	}
+	x.fails("shortcuts", `{"path": "C:\\users\\Public\\Desktop\\Env.lnk", "target": "%SystemRoot%\\notepad.exe"}`, "is no absolute path")
+	x.d.Interrupted("shortcuts", want, func() {
+		_, _ = x.m.Windows(x.t.Context(), "cmd", "/c", "del", `C:\users\Public\Desktop\Example.lnk`).Output()
+	}, list)
+	x.d.TakesBack("shortcuts", `{"path": "C:\\users\\Public\\Desktop\\Example.lnk", "state": "absent"}`, list)
+	lab.Must(x.t, os.WriteFile(x.m.WindowsPath(`C:\users\Public\Desktop\Broken.lnk`), []byte("no shortcut"), 0o644))
+	x.fails("shortcuts", `{"path": "C:\\users\\Public\\Desktop\\Broken.lnk", "target": "C:\\windows\\notepad.exe"}`, "Broken.lnk", "hint: the file is damaged")
+}
+
+func utf16Text(s string) string {
+	var b strings.Builder
+	for _, u := range utf16.Encode([]rune(s)) {
+		b.WriteByte(byte(u))
+		b.WriteByte(byte(u >> 8))
+	}
+	return b.String()
+}
+
+// Wine keeps of tasks what is no trigger, account or program, and runs none: so none of that is proven here.
+func testTasks(x windowsMachine) {
+	const list = `type C:\windows\system32\tasks\Example\Backup`
+	const absent = `{"name": "Example\\Backup", "state": "absent"}`
+	want := `{"name": "Example\\Backup", "program": "C:\\windows\\system32\\lab.exe", "description": "Saves the sales database", "triggers": ["daily at 03:00"], "enabled": true}`
+	made := x.d.Converge("tasks", want)[0]
+	if made.Error != "" || made.Op != modules.Create || made.After["description"] != "Saves the sales database" || made.After["enabled"] != true {
+		x.t.Errorf("made: %+v", made)
+	}
+	if made.Again == modules.Same {
+		x.t.Error("Wine keeps triggers and programs now: test them")
+	}
+	b, err := os.ReadFile(x.m.WindowsPath(`C:\windows\system32\tasks\Example\Backup`))
+	if err != nil || !strings.Contains(string(b), "<Description>Saves the sales database</Description>") {
+		x.t.Errorf("the task's file: %s %v", b, err)
+	}
+	x.d.TakesBack("tasks", `{"name": "\\Example\\Backup", "description": "Other", "enabled": false}`, list)
+	x.converged("tasks", absent, modules.Delete) // Wine leaves the end of a longer definition in its file
+	x.d.Converge("tasks", want)
+	x.d.TakesBack("tasks", absent, list)
+	x.plans("tasks", absent, modules.Same)
+	x.fails("tasks", `{"name": "None", "enabled": true}`, "no task None on this device", "say by `program`")
 }
