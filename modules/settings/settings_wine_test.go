@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func TestOnWindows(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(windowsMachine)
-	}{{"registry", testRegistry}, {"registry of users", testRegistryUsers}, {"registryKeys", testRegistryKeys},
+	}{{"registry", testRegistry}, {"registry of users", testRegistryUsers}, {"registryKeys", testRegistryKeys}, {"hives", testHives},
 		{"environment", testWindowsEnvironment}, {"shortcuts", testShortcuts}, {"tasks", testTasks}} {
 		t.Run(test.name, func(t *testing.T) { test.run(windowsMachine{all.in(t)}) })
 	}
@@ -237,4 +238,37 @@ func testTasks(x windowsMachine) {
 	x.d.TakesBack("tasks", absent, list)
 	x.plans("tasks", absent, modules.Same)
 	x.fails("tasks", `{"name": "None", "enabled": true}`, "no task None on this device", "say by `program`")
+}
+
+// Wine loads the hives of users who aren't logged on, and forgets what was changed in them when they are unloaded: reading them,
+// and that they are let go, can be seen here.
+func testHives(x windowsMachine) {
+	const hive = "WINE REGISTRY Version 2\n\n[Software\\\\Example] 1700000000\n\"a\"=dword:00000001\n\"b\"=\"text\"\n"
+	for _, folder := range []string{`C:\users\Default`, `C:\users\bob`} {
+		lab.Must(x.t, os.MkdirAll(x.m.WindowsPath(folder), 0o755))
+		lab.Must(x.t, os.WriteFile(x.m.WindowsPath(folder+`\NTUSER.DAT`), []byte(hive), 0o644))
+	}
+	const bob = "S-1-5-21-1-2-3-1001"
+	x.m.RunWindows(x.t, "reg", "add", `HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList\`+bob, "/v", "ProfileImagePath", "/t", "REG_EXPAND_SZ", "/d", `%SystemDrive%\users\bob`, "/f")
+	for _, user := range []string{"default", bob} {
+		x.plans("registry", `[{"path": "HKCU\\Software\\Example", "name": "a", "user": "`+user+`", "type": "dword", "value": 1},
+			{"path": "HKCU\\Software\\Example", "name": "b", "user": "`+user+`", "type": "string", "value": "text"},
+			{"path": "HKCU\\Software\\Example", "name": "b", "user": "`+user+`", "type": "string", "value": "other"},
+			{"path": "HKCU\\Software\\Example", "name": "c", "user": "`+user+`", "type": "string", "value": "new"}]`, modules.Same, modules.Same, modules.Update, modules.Create)
+	}
+	for _, r := range x.d.Plan("registry", `{"path": "HKCU\\Software\\Example", "name": "a", "user": "all", "state": "absent"}`) {
+		if r.Op != modules.Delete || !strings.Contains(fmt.Sprint(r.Have["kept"]), bob) {
+			x.t.Errorf("of all: %s %v %s", r.Op, r.Have, r.Error)
+		}
+	}
+	for _, r := range x.d.Converge("registry", `{"path": "HKCU\\Software\\Example", "name": "c", "user": "default", "type": "string", "value": "new"}`) {
+		if r.Error != "" || r.Op != modules.Create {
+			x.t.Errorf("a change: %s, then %s: %s", r.Op, r.Again, r.Error)
+		}
+	}
+	if left := x.asked("reg", "query", "HKU"); strings.Contains(left, "fitout") {
+		x.t.Errorf("left loaded:\n%s", left)
+	}
+	lab.Must(x.t, os.Remove(x.m.WindowsPath(`C:\users\bob\NTUSER.DAT`)))
+	x.fails("registry", `{"path": "HKCU\\Software\\Example", "name": "a", "user": "`+bob+`", "type": "dword", "value": 1}`, "hive of "+bob, "NTUSER.DAT")
 }
