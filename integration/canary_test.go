@@ -29,34 +29,56 @@ import (
 	"github.com/fitout-dev/fitout/modules/registry"
 )
 
+// onWindows is why a property isn't hunted for: the machine of the hunt runs Linux.
+const onWindows = "-only Windows has it"
+
 // takesSecret are the properties that accept a secret's text: the canary that the hunt puts there, or why it can't be one. What
 // the schema knows besides fails TestEveryPropertyThatTakesASecretIsHunted.
 var takesSecret = map[string]string{
-	"environment.value":      "environment",
-	"sysctl.value":           "sysctl",
-	"users.password":         "password",
-	"users.fullName":         "fullname",
-	"users.home":             "home",
-	"users.shell":            "shell",
-	"users.sshKeys":          "sshkey",
-	"users.expires":          "-it is a date",
-	"files.content":          "content",
-	"files.mode":             "-it is four digits",
-	"directories.mode":       "-it is four digits",
-	"lines.line":             "line",
-	"lines.match":            "match",
-	"lines.insertAfter":      "after",
-	"lines.insertBefore":     "before",
-	"links.target":           "target",
-	"commands.environment":   "command",
-	"commands.stdin":         "stdin",
-	"hostname.name":          "-the machine tells it to everyone",
-	"timezone.name":          "-it is one of a few hundred names",
-	"packages.version":       "-it is in the package's file name",
-	"updates.refreshAfter":   "-it is a length of time",
-	"connect.password":       "connect",
-	"inventory.password":     "ssh",
-	"inventory.sudoPassword": "sudo",
+	"environment.value":          "environment",
+	"sysctl.value":               "sysctl",
+	"users.password":             "password",
+	"users.fullName":             "fullname",
+	"users.home":                 "home",
+	"users.shell":                "shell",
+	"users.sshKeys":              "sshkey",
+	"users.expires":              "-it is a date",
+	"files.content":              "content",
+	"files.mode":                 "-it is four digits",
+	"directories.mode":           "-it is four digits",
+	"lines.line":                 "line",
+	"lines.match":                "match",
+	"lines.insertAfter":          "after",
+	"lines.insertBefore":         "before",
+	"links.target":               "target",
+	"commands.environment":       "command",
+	"commands.stdin":             "stdin",
+	"hostname.name":              "-the machine tells it to everyone",
+	"timezone.name":              "-it is one of a few hundred names",
+	"packages.version":           "-it is in the package's file name",
+	"updates.refreshAfter":       "-it is a length of time",
+	"environment.add":            onWindows,
+	"environment.remove":         onWindows,
+	"registry.value":             onWindows,
+	"services.account":           onWindows,
+	"services.dependencies":      onWindows,
+	"services.description":       onWindows,
+	"services.displayName":       onWindows,
+	"services.password":          onWindows,
+	"services.recovery":          onWindows,
+	"shortcuts.arguments":        onWindows,
+	"shortcuts.description":      onWindows,
+	"shortcuts.hotkey":           onWindows,
+	"shortcuts.icon":             onWindows,
+	"shortcuts.target":           onWindows,
+	"shortcuts.workingDirectory": onWindows,
+	"tasks.description":          onWindows,
+	"tasks.password":             onWindows,
+	"tasks.triggers":             onWindows,
+	"tasks.workingDirectory":     onWindows,
+	"connect.password":           "connect",
+	"inventory.password":         "ssh",
+	"inventory.sudoPassword":     "sudo",
 }
 
 // TestEveryPropertyThatTakesASecretIsHunted asks fitout itself which properties refuse a secret: the others must be in
@@ -89,7 +111,7 @@ func TestEveryPropertyThatTakesASecretIsHunted(t *testing.T) {
 				for _, b := range f.Blob {
 					texts = append(texts, b+": "+expression)
 				}
-			case k.Kind() == reflect.String:
+			case k.Kind() == reflect.String, k.Kind() == reflect.Interface:
 				texts = append(texts, f.Name+": "+expression)
 			case k.Kind() == reflect.Slice && k.Elem().Kind() == reflect.String:
 				texts = append(texts, f.Name+": ["+expression+"]")

@@ -139,3 +139,21 @@ func TestPathEntries(t *testing.T) {
 		}
 	}
 }
+
+func TestWindowsZones(t *testing.T) {
+	windows, iana := windowsZones()
+	for zone, want := range map[string]string{"Europe/Luxembourg": "W. Europe Standard Time", "Asia/Kolkata": "India Standard Time", "Asia/Calcutta": "India Standard Time",
+		"UTC": "UTC", "Europe/London": "GMT Standard Time", "America/Argentina/Buenos_Aires": "Argentina Standard Time"} {
+		if windows[zone] != want {
+			t.Errorf("%s is %q, want %q", zone, windows[zone], want)
+		}
+	}
+	for name, zone := range iana {
+		if windows[zone] != name {
+			t.Errorf("%s stands for %s, which is %s", zone, name, windows[zone])
+		}
+	}
+	if len(iana) < 130 || len(windows) < 550 {
+		t.Errorf("%d zones of Windows, %d of IANA", len(iana), len(windows))
+	}
+}

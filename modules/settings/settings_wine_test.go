@@ -19,7 +19,7 @@ func TestOnWindows(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(windowsMachine)
-	}{{"registry", testRegistry}, {"registry of users", testRegistryUsers}, {"registryKeys", testRegistryKeys}, {"hives", testHives},
+	}{{"registry", testRegistry}, {"registry of users", testRegistryUsers}, {"registryKeys", testRegistryKeys}, {"hives", testHives}, {"timezone", testWindowsZone},
 		{"environment", testWindowsEnvironment}, {"shortcuts", testShortcuts}, {"tasks", testTasks}} {
 		t.Run(test.name, func(t *testing.T) { test.run(windowsMachine{all.in(t)}) })
 	}
@@ -271,4 +271,20 @@ func testHives(x windowsMachine) {
 	}
 	lab.Must(x.t, os.Remove(x.m.WindowsPath(`C:\users\bob\NTUSER.DAT`)))
 	x.fails("registry", `{"path": "HKCU\\Software\\Example", "name": "a", "user": "`+bob+`", "type": "dword", "value": 1}`, "hive of "+bob, "NTUSER.DAT")
+}
+
+// Wine takes its zone from the system below it, and can't set another one: so what can be seen is what it tells.
+func testWindowsZone(x windowsMachine) {
+	r := x.d.Plan("timezone", `{"name": "Etc/UTC"}`)[0]
+	if r.Error != "" || r.Have["windows"] == nil {
+		x.t.Fatalf("the zone: %+v", r)
+	}
+	if r.Have["windows"] == "UTC" && r.Op != modules.Same {
+		x.t.Errorf("UTC is not UTC: %+v", r)
+	}
+	x.plans("timezone", `{"name": "Asia/Kolkata"}`, modules.Update)
+	x.fails("timezone", `{"name": "Europe/Luxemburg"}`, `Windows has no time zone "Europe/Luxemburg"`, `did you mean "Europe/Luxembourg"?`)
+	if r := x.d.Converge("timezone", `{"name": "Asia/Tokyo"}`)[0]; !strings.HasPrefix(r.Error, "set the time zone: ") || !strings.Contains(string(r.Back), `"windows"`) {
+		x.t.Errorf("another zone: %+v", r)
+	}
 }

@@ -13,10 +13,13 @@ import (
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
-// Timezone is the machine's time zone: /etc/localtime, and on Debian /etc/timezone as well. See localtime(5).
+// Timezone is the machine's time zone: /etc/localtime, and on Debian /etc/timezone as well, see localtime(5); on Windows the zone
+// of its own that the Unicode CLDR gives for the name.
 type Timezone struct {
 	// The zone's name in the IANA database, as `timedatectl list-timezones` shows them.
 	Name *string `json:"name,omitzero" fit:"managed,short" title:"Name" pattern:"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$" example:"Europe/Luxembourg"`
+	// Windows' own name of the zone.
+	Windows *string `json:"windows,omitzero" fit:"observed,undo" on:"windows" title:"Name on Windows"`
 	// The zone that /etc/localtime is: a name, or what stands in its way.
 	Localtime string `json:"localtime,omitzero" fit:"observed" title:"/etc/localtime"`
 	// What /etc/timezone says, where it exists.
@@ -38,6 +41,7 @@ var (
 	_ modules.Comparer[Timezone] = Timezones{}
 	_ modules.Inverter[Timezone] = Timezones{}
 	_ modules.Keeper[Timezone]   = Timezones{}
+	_ modules.Experimenter       = Timezones{}
 )
 
 const (
@@ -47,13 +51,24 @@ const (
 )
 
 // Platforms are where the type exists.
-func (Timezones) Platforms() []string { return []string{"linux"} }
+func (Timezones) Platforms() []string { return []string{"linux", "windows"} }
+
+// Experimental is Windows, whose zone nothing here could set.
+func (Timezones) Experimental() []string { return []string{"windows"} }
 
 // Refs names the package that brings the zones.
 func (Timezones) Refs(Timezone) []string { return []string{"packages/tzdata"} }
 
-// Observe reads the link, and /etc/timezone where it is there. Name is the wanted one only where both agree.
+// Observe tells the zone: the wanted name for it, if it may be called so.
 func (Timezones) Observe(_ context.Context, h *host.Host, want Timezone) (Timezone, error) {
+	if h.OS() == "windows" {
+		return observeWindowsZone(h, want)
+	}
+	return observeLocaltime(h, want)
+}
+
+// observeLocaltime reads the link, and /etc/timezone where it is there. Name is the wanted one only where both agree.
+func observeLocaltime(h *host.Host, want Timezone) (Timezone, error) {
 	var have Timezone
 	i, err := h.Lstat(localtimeLink)
 	switch {
@@ -103,6 +118,9 @@ func (Timezones) Observe(_ context.Context, h *host.Host, want Timezone) (Timezo
 // Apply points the link at the zone.
 func (Timezones) Apply(_ context.Context, h *host.Host, want, have Timezone) (modules.Outcome, error) {
 	var none modules.Outcome
+	if h.OS() == "windows" {
+		return none, setWindowsZone(h, want)
+	}
 	if want.File != nil {
 		return none, want.restore(h)
 	}
@@ -168,6 +186,9 @@ func (Timezones) Compare(property string, want, have Timezone) (met, ok bool) {
 
 // Inverse names the old zone where both places agreed, and each as it was.
 func (Timezones) Inverse(_, have Timezone) (Timezone, error) {
+	if have.Windows != nil {
+		return Timezone{Windows: have.Windows}, nil
+	}
 	back := Timezone{Link: have.Link, Copy: have.Copy, File: have.File}
 	if have.Link == nil && have.Copy == nil {
 		return back, fmt.Errorf("%s is %s, which would be lost", localtimeLink, have.Localtime)
