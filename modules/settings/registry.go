@@ -202,7 +202,11 @@ func text(value any) (string, error) {
 func number(value any, bits int) (uint64, error) {
 	names := map[int]string{32: "dword", 64: "qword"}
 	outside := func() (uint64, error) {
-		return 0, fmt.Errorf("%v is outside of a %s, which is from 0 to %d", value, names[bits], uint64(math.MaxUint64)>>(64-bits))
+		shown := fmt.Sprint(value)
+		if f, ok := value.(float64); ok {
+			shown = strconv.FormatFloat(f, 'f', -1, 64)
+		}
+		return 0, fmt.Errorf("%s is outside of a %s, which is from 0 to %d", shown, names[bits], uint64(math.MaxUint64)>>(64-bits))
 	}
 	switch v := value.(type) {
 	case float64:

@@ -15,7 +15,7 @@ func TestRegistryCheck(t *testing.T) {
 	values, keys := modules.Define("registry", RegistryValues{}), modules.Define("registryKeys", RegistryKeys{})
 	for _, test := range []struct{ want, says string }{
 		{`"path": "HKLM\\SOFTWARE\\X", "type": "dword", "value": 4294967295`, ""},
-		{`"path": "HKLM\\SOFTWARE\\X", "type": "dword", "value": 4294967296`, "value: 4.294967296e+09 is outside of a dword, which is from 0 to 4294967295"},
+		{`"path": "HKLM\\SOFTWARE\\X", "type": "dword", "value": 4294967296`, "value: 4294967296 is outside of a dword, which is from 0 to 4294967295"},
 		{`"path": "HKLM\\SOFTWARE\\X", "type": "dword", "value": "0x1ffffffff"`, "value: 0x1ffffffff is outside of a dword"},
 		{`"path": "HKLM\\SOFTWARE\\X", "type": "dword", "value": -1`, "value: -1 is outside of a dword"},
 		{`"path": "HKLM\\SOFTWARE\\X", "type": "dword", "value": 1.5`, "value: 1.5 is no whole number"},

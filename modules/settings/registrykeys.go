@@ -15,7 +15,7 @@ import (
 // that was in it. For single values there is registry.
 type RegistryKey struct {
 	// The key, as registry has it.
-	Path string `json:"path" fit:"key" title:"Key" example:"HKLM\\SOFTWARE\\Example"`
+	Path string `json:"path" fit:"key,short" title:"Key" example:"HKLM\\SOFTWARE\\Example"`
 	// Whose HKCU, as in registry.
 	User string `json:"user,omitzero" fit:"key" experimental:"windows" title:"User" example:"alice"`
 	// For programs of how many bits, as in registry.
