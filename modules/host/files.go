@@ -29,12 +29,26 @@ type Info struct {
 	UID, GID int
 	Size     int64
 	Target   string // of a link
+	// Attributes are those of Windows, of AttributeMask.
+	Attributes uint32
 }
+
+// Attributes of Windows, as Info and Attr have them: https://learn.microsoft.com/windows/win32/fileio/file-attribute-constants
+const (
+	AttributeReadOnly   = 0x1
+	AttributeHidden     = 0x2
+	AttributeSystem     = 0x4
+	AttributeArchive    = 0x20
+	AttributeNotIndexed = 0x2000
+	AttributeMask       = AttributeReadOnly | AttributeHidden | AttributeSystem | AttributeArchive | AttributeNotIndexed
+)
 
 // Attr is what Write and Mkdir set. Nil keeps what an existing file has; a new one gets the default.
 type Attr struct {
 	Mode     *uint32
 	UID, GID *int
+	// Attributes are those of Windows, of AttributeMask.
+	Attributes *uint32
 }
 
 // path turns a device path into one of this process. Folders on the way are resolved inside the root; a link at the
@@ -82,6 +96,9 @@ func clean(err error, op, name string) error {
 	if err == nil {
 		return nil
 	}
+	if _, ok := errors.AsType[*AtRestart](err); ok {
+		return &AtRestart{name}
+	}
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pe.Err
 	} else if le, ok := errors.AsType[*os.LinkError](err); ok {
@@ -118,6 +135,9 @@ func (h *Host) Stat(name string) (Info, error) {
 
 func (h *Host) info(p string, fi fs.FileInfo) (i Info, err error) {
 	i = infoOf(fi)
+	if isJunction(p, fi) {
+		i.Kind = KindLink
+	}
 	if i.Kind == KindLink {
 		i.Target, err = os.Readlink(p)
 	}
@@ -125,7 +145,7 @@ func (h *Host) info(p string, fi fs.FileInfo) (i Info, err error) {
 }
 
 func infoOf(fi fs.FileInfo) Info {
-	i := Info{Kind: KindOther, Mode: unixMode(fi.Mode()), Size: fi.Size()}
+	i := Info{Kind: KindOther, Mode: unixMode(fi.Mode()), Size: fi.Size(), Attributes: attributesOf(fi)}
 	i.UID, i.GID = owner(fi)
 	switch {
 	case fi.Mode().IsRegular():
@@ -200,11 +220,7 @@ func (h *Host) ReadDir(name string) ([]string, error) {
 // Real returns the device path that a chain of links at name ends at, whether or not something is there.
 func (h *Host) Real(name string) (string, error) {
 	if runtime.GOOS == "windows" && h.Living() {
-		real, err := filepath.EvalSymlinks(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return name, nil
-		}
-		return real, clean(err, "resolve", name)
+		return realPath(name)
 	}
 	if err := absolute(name); err != nil {
 		return "", err
@@ -225,7 +241,7 @@ func (h *Host) devicePath(p string) string {
 }
 
 // Follow is Real for what will be changed: a link on the chain that neither root, nor this process, nor the owner of
-// what it ends at has made is refused. Else a user's link could turn a change of his file into one of /etc/shadow.
+// what it ends at has made is refused; on Windows administrators and the system are what root is elsewhere. Else a user's link could turn a change of his file into one of /etc/shadow.
 func (h *Host) Follow(name string) (string, error) {
 	real, err := h.Real(name)
 	if err != nil {
@@ -240,8 +256,8 @@ func (h *Host) Follow(name string) (string, error) {
 		if err != nil || i.Kind != KindLink {
 			return real, nil
 		}
-		if i.UID != 0 && i.UID != os.Geteuid() && i.UID != end {
-			return "", fmt.Errorf("%s: refusing to follow a link that %s made to something of another owner", at, h.UserName(i.UID))
+		if err := h.mayFollow(at, real, i, end); err != nil {
+			return "", err
 		}
 		if at, err = h.next(at, i.Target); err != nil {
 			return "", err
@@ -312,6 +328,9 @@ func adorn(p string, attr Attr) error {
 	if attr.Mode != nil {
 		mode = *attr.Mode
 	}
+	if attr.Attributes != nil {
+		return setAttributes(p, *attr.Attributes)
+	}
 	return os.Chmod(p, fileMode(mode))
 }
 
@@ -362,17 +381,17 @@ func (h *Host) Symlink(target, name string) error {
 	if err != nil {
 		return err
 	}
-	if fi, err := os.Lstat(p); err == nil && fi.Mode()&fs.ModeSymlink == 0 {
+	if fi, err := os.Lstat(p); err == nil && fi.Mode()&fs.ModeSymlink == 0 && !isJunction(p, fi) {
 		return fmt.Errorf("link %s: %w", name, fs.ErrExist)
 	}
 	tmp := tempName(p)
 	h.steps.before("link", name)
 	os.Remove(tmp)
-	if err := os.Symlink(target, tmp); err != nil {
+	if err := makeLink(target, tmp); err != nil {
 		return clean(err, "link", name)
 	}
 	h.steps.before("put the link in its place:", name)
-	if err := os.Rename(tmp, p); err != nil {
+	if err := putLink(tmp, p); err != nil {
 		os.Remove(tmp)
 		return clean(err, "link", name)
 	}
@@ -386,10 +405,20 @@ func (h *Host) Remove(name string) error {
 		return err
 	}
 	h.steps.before("remove", name)
-	if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := h.steps.remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return clean(err, "remove", name)
 	}
 	return nil
+}
+
+// SetAttributes sets those of AttributeMask, on Windows.
+func (h *Host) SetAttributes(name string, attributes uint32) error {
+	p, err := h.path(name)
+	if err != nil {
+		return err
+	}
+	h.steps.before("set attributes", name)
+	return clean(setAttributes(p, attributes), "set attributes", name)
 }
 
 // Rename moves an entry within the device.

@@ -38,3 +38,17 @@ func isBusy(err error) bool { return errors.Is(err, syscall.EBUSY) }
 // openMoved is how a file that was moved into place is opened to be given its owner and mode, and synced: who opens it to write
 // would end its lease.
 const openMoved = os.O_RDONLY
+
+func attributesOf(fs.FileInfo) uint32 { return 0 }
+
+// replace gives the written file its name.
+func (s steps) replace(tmp *os.File, p string, _ *uint32) error {
+	s.before("put the file in its place:", p)
+	return os.Rename(tmp.Name(), p)
+}
+
+func (s steps) remove(p string) error { return os.Remove(p) }
+
+func setAttributes(string, uint32) error { return errors.ErrUnsupported }
+
+func chmod(f *os.File, mode uint32) error { return f.Chmod(fileMode(mode)) }

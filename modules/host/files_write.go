@@ -29,7 +29,8 @@ func tempName(p string) string {
 // of the two. Mode, owner, ACLs and labels of a file that is replaced are kept where attr does not say otherwise; a new
 // file has mode 0644 and the owner of this process. A link at the end is replaced, not followed: see Follow. Hard links
 // to the old file keep the old content. A file that is a mount point of its own (/etc/hosts in many containers) can't be
-// replaced and is overwritten instead.
+// replaced and is overwritten instead. One that a program on Windows holds is replaced at
+// the next start, and the error is an *AtRestart.
 func (h *Host) Write(name string, content io.Reader, attr Attr) error {
 	p, err := h.path(name)
 	if err != nil {
@@ -61,7 +62,7 @@ func (s steps) write(p string, content io.Reader, attr Attr) (err error) {
 	s.before("fill", p)
 	defer func() {
 		tmp.Close()
-		if err != nil {
+		if _, planned := errors.AsType[*AtRestart](err); err != nil && !planned {
 			os.Remove(tempName(p))
 		}
 	}()
@@ -93,14 +94,13 @@ func (s steps) write(p string, content io.Reader, attr Attr) (err error) {
 			return fmt.Errorf("keep its labels: %w", err)
 		}
 	}
-	if err = tmp.Chmod(fileMode(mode)); err != nil {
+	if err = chmod(tmp, mode); err != nil {
 		return err
 	}
 	if err = tmp.Sync(); err != nil {
 		return err
 	}
-	s.before("put the file in its place:", p)
-	if err = os.Rename(tmp.Name(), p); err != nil {
+	if err = s.replace(tmp, p, attr.Attributes); err != nil {
 		if replaces && isBusy(err) {
 			return overwrite(p, tmp, uid, gid, mode)
 		}

@@ -127,10 +127,16 @@ func (system) Run(ctx context.Context, c Cmd) (Result, error) {
 	}
 	out, errOut := &head{limit: limit}, &tail{limit: limit}
 	cmd.Stdout, cmd.Stderr = out, errOut
-	ownGroup(cmd)
-	setLine(cmd, c.Line)
+	started := ownGroup(cmd)
+	if err := commandLine(cmd, c.Line); err != nil {
+		return Result{}, err
+	}
 	cmd.WaitDelay = 2 * time.Second // a background child that holds our pipes delays nobody
-	err = cmd.Run()
+	if err = cmd.Start(); err == nil {
+		release := started()
+		err = cmd.Wait()
+		release()
+	}
 	res := Result{Stdout: out.buf, Stderr: errOut.buf, Code: cmd.ProcessState.ExitCode()}
 	if ctx.Err() != nil {
 		return res, context.Cause(ctx)

@@ -11,12 +11,13 @@ import (
 )
 
 // ownGroup makes cancelling end the program's children too.
-func ownGroup(cmd *exec.Cmd) {
+func ownGroup(cmd *exec.Cmd) (started func() (release func())) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return func() func() { return func() {} }
 }
 
 func runAs(cmd *exec.Cmd, name string) error {
@@ -43,4 +44,5 @@ func runAs(cmd *exec.Cmd, name string) error {
 	return nil
 }
 
-func setLine(*exec.Cmd, string) {} // there is none on Unix
+// commandLine: arguments arrive one by one here.
+func commandLine(*exec.Cmd, string) error { return nil }
