@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/fitout-dev/fitout/modules"
@@ -21,15 +20,17 @@ import (
 type Directory struct {
 	// Where the directory is: an absolute path without "..", without a slash at its end.
 	Path string `json:"path" fit:"key,path" title:"Path" example:"/srv/sales"`
-	// The user who owns the directory, by name or number. Left out, an existing directory keeps its owner. Linux and
-	// macOS.
-	Owner *string `json:"owner,omitzero" fit:"managed" ref:"users" title:"Owner" example:"root"`
-	// The group of the directory, by name or number. Left out, an existing directory keeps its group. Linux and macOS.
-	Group *string `json:"group,omitzero" fit:"managed" ref:"groups" title:"Group" example:"sales"`
+	// The user who owns the directory, by name or number. Left out, an existing directory keeps its owner.
+	Owner *string `json:"owner,omitzero" fit:"managed" on:"linux,darwin" ref:"users" title:"Owner" example:"root"`
+	// The group of the directory, by name or number. Left out, an existing directory keeps its group.
+	Group *string `json:"group,omitzero" fit:"managed" on:"linux,darwin" ref:"groups" title:"Group" example:"sales"`
 	// The permissions in octal as chmod(1) takes them, with setgid (2) and sticky (1) in front. Quote it: YAML reads a
 	// bare 0755 as a number. Left out, an existing directory keeps its mode; a new one gets 0755 and what setgid its
-	// parent hands down. Linux and macOS.
-	Mode *string `json:"mode,omitzero" fit:"managed" title:"Mode" pattern:"^[0-7]{3,4}$" example:"0750"`
+	// parent hands down.
+	Mode *string `json:"mode,omitzero" fit:"managed" on:"linux,darwin" title:"Mode" pattern:"^[0-7]{3,4}$" example:"0750"`
+	// What Windows has instead of a mode: readOnly, hidden, system, archive (changed since the last backup) and notIndexed (not
+	// searched by content), each true or false. What isn't named stays as it is. See attrib.
+	Attributes map[string]bool `json:"attributes,omitzero" fit:"managed" on:"windows" title:"Attributes" example:"{readOnly: true, hidden: true}"`
 	// Apply owner, group and mode to everything below too, and let state: absent remove a directory with its content.
 	// Files below get the mode without setuid, setgid and sticky, and execute bits only where they had one already (like
 	// chmod's capital X); links keep theirs. Neither links nor other file systems mounted below are entered; where one
@@ -53,13 +54,14 @@ type Directory struct {
 type Directories struct{}
 
 var (
-	_ modules.Resource[Directory] = Directories{}
-	_ modules.Checker[Directory]  = Directories{}
-	_ modules.Inverter[Directory] = Directories{}
-	_ modules.Keeper[Directory]   = Directories{}
+	_ modules.Resource[Directory]        = Directories{}
+	_ modules.PlatformChecker[Directory] = Directories{}
+	_ modules.Checker[Directory]         = Directories{}
+	_ modules.Inverter[Directory]        = Directories{}
+	_ modules.Keeper[Directory]          = Directories{}
 )
 
-func (d Directory) attributes() attributes { return attributes{d.Owner, d.Group, d.Mode} }
+func (d Directory) attributes() attributes { return attributes{d.Owner, d.Group, d.Mode, d.Attributes} }
 
 // kept are directories without which a machine doesn't start, or its users have lost everything.
 var kept = []string{"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin",
@@ -70,7 +72,7 @@ func (Directories) Check(want Directory) error {
 	if err := checkPath(want.Path); err != nil {
 		return err
 	}
-	if slices.Contains(kept, want.Path) {
+	if isKept(want.Path) {
 		if want.State == modules.Absent {
 			return fmt.Errorf("state: %s belongs to the system; refusing to remove it", want.Path)
 		}
@@ -81,12 +83,12 @@ func (Directories) Check(want Directory) error {
 	return want.attributes().check()
 }
 
+// CheckOn implements modules.PlatformChecker.
+func (Directories) CheckOn(os string, want Directory) error { return checkPathOn(os, want.Path) }
+
 // Observe implements modules.Resource.
 func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (Directory, error) {
 	have := Directory{Path: want.Path, State: modules.Absent}
-	if err := want.attributes().supported(h); err != nil {
-		return have, err
-	}
 	path, i, err := want.find(h)
 	if errors.Is(err, fs.ErrNotExist) {
 		have.Above = missingAbove(h, path)
@@ -100,7 +102,7 @@ func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (D
 	}
 	have.State = ""
 	a := want.attributes().spell(h, i)
-	have.Owner, have.Group, have.Mode = a.owner, a.group, a.mode
+	have.Owner, have.Group, have.Mode, have.Attributes = a.owner, a.group, a.mode, a.windows
 	if want.State == modules.Absent {
 		if names, err := h.ReadDir(path); err == nil {
 			n := len(names)
@@ -225,11 +227,11 @@ func modeBelow(mode uint32, i host.Info) uint32 {
 
 // Apply implements modules.Resource.
 func (Directories) Apply(ctx context.Context, h *host.Host, want, have Directory) (modules.Outcome, error) {
-	return modules.Outcome{}, want.apply(ctx, h)
+	return later(want.apply(ctx, h))
 }
 
 func (d Directory) apply(ctx context.Context, h *host.Host) error {
-	path, _, err := d.find(h)
+	path, i, err := d.find(h)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
 		return err
@@ -246,6 +248,7 @@ func (d Directory) apply(ctx context.Context, h *host.Host) error {
 	if err != nil {
 		return err
 	}
+	attr = d.attributes().over(h, attr, i)
 	if missing {
 		if err := parents(h, filepath.Dir(path)); err != nil {
 			return denied(err)

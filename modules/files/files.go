@@ -25,13 +25,16 @@ type File struct {
 	// is created empty. A symbolic link at the path is replaced by the file unless follow is true.
 	Content *host.Blob `json:"content,omitzero" fit:"managed" blob:"content,source,template" title:"Content"`
 	// The user who owns the file, by name or number. Left out, an existing file keeps its owner; a new one belongs to
-	// the user who applies the profile, as a rule root. Linux and macOS.
-	Owner *string `json:"owner,omitzero" fit:"managed" ref:"users" title:"Owner" example:"root"`
-	// The group of the file, by name or number. Left out, an existing file keeps its group. Linux and macOS.
-	Group *string `json:"group,omitzero" fit:"managed" ref:"groups" title:"Group" example:"adm"`
+	// the user who applies the profile, as a rule root.
+	Owner *string `json:"owner,omitzero" fit:"managed" on:"linux,darwin" ref:"users" title:"Owner" example:"root"`
+	// The group of the file, by name or number. Left out, an existing file keeps its group.
+	Group *string `json:"group,omitzero" fit:"managed" on:"linux,darwin" ref:"groups" title:"Group" example:"adm"`
 	// The permissions in octal as chmod(1) takes them, with setuid (4), setgid (2) and sticky (1) in front. Quote it: YAML
-	// reads a bare 0644 as a number. Left out, an existing file keeps its mode; a new one gets 0644. Linux and macOS.
-	Mode *string `json:"mode,omitzero" fit:"managed" title:"Mode" pattern:"^[0-7]{3,4}$" example:"0644"`
+	// reads a bare 0644 as a number. Left out, an existing file keeps its mode; a new one gets 0644.
+	Mode *string `json:"mode,omitzero" fit:"managed" on:"linux,darwin" title:"Mode" pattern:"^[0-7]{3,4}$" example:"0644"`
+	// What Windows has instead of a mode: readOnly, hidden, system, archive (changed since the last backup) and notIndexed (not
+	// searched by content), each true or false. What isn't named stays as it is. See attrib.
+	Attributes map[string]bool `json:"attributes,omitzero" fit:"managed" on:"windows" title:"Attributes" example:"{readOnly: true, hidden: true}"`
 	// Change the file that a symbolic link at the path points to, instead of replacing the link. Without content this
 	// is so anyway. A link that another user made to somebody else's file is never followed.
 	Follow bool `json:"follow,omitzero" fit:"behaviour" title:"Follow a link" default:"false"`
@@ -47,19 +50,22 @@ type File struct {
 	Target *string `json:"target,omitzero" fit:"observed,undo" title:"Link target"`
 	// What a link at the path leads to, where it is followed.
 	At string `json:"at,omitzero" fit:"observed" title:"Followed to"`
+	// What takes the file's place at the next start of Windows, since the file is in use.
+	Next string `json:"next,omitzero" fit:"observed" title:"In use, replaced by"`
 }
 
 // Files is the resource type.
 type Files struct{}
 
 var (
-	_ modules.Resource[File] = Files{}
-	_ modules.Checker[File]  = Files{}
-	_ modules.Inverter[File] = Files{}
-	_ modules.Keeper[File]   = Files{}
+	_ modules.Resource[File]        = Files{}
+	_ modules.PlatformChecker[File] = Files{}
+	_ modules.Checker[File]         = Files{}
+	_ modules.Inverter[File]        = Files{}
+	_ modules.Keeper[File]          = Files{}
 )
 
-func (f File) attributes() attributes { return attributes{f.Owner, f.Group, f.Mode} }
+func (f File) attributes() attributes { return attributes{f.Owner, f.Group, f.Mode, f.Attributes} }
 
 // followed says whether a link at the path is looked through.
 func (f File) followed() bool {
@@ -77,8 +83,8 @@ func (Files) Check(want File) error {
 	if err := checkPath(want.Path); err != nil {
 		return err
 	}
-	if strings.HasSuffix(want.Path, "/") {
-		return errors.New("path: / is not a file")
+	if strings.HasSuffix(want.Path, "/") || strings.HasSuffix(want.Path, `:\`) {
+		return fmt.Errorf("path: %s is not a file", want.Path)
 	}
 	return want.attributes().check()
 }
@@ -86,15 +92,22 @@ func (Files) Check(want File) error {
 // hashAtMost bounds what is hashed only to know it: 64 MiB take a third of a second.
 const hashAtMost = 64 << 20
 
+// CheckOn implements modules.PlatformChecker.
+func (Files) CheckOn(os string, want File) error { return checkPathOn(os, want.Path) }
+
 // Observe implements modules.Resource. A content is always read, never trusted by size and date.
 func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error) {
 	have := File{Path: want.Path, State: modules.Absent}
-	if err := want.attributes().supported(h); err != nil {
-		return have, err
-	}
 	path, i, err := want.find(h)
 	if path != want.Path {
 		have.At = path
+	}
+	if from, planned := h.Pending(path); planned && err == nil {
+		if have.Next = from; from == "" {
+			return have, nil
+		}
+		path = from
+		i, err = lstat(h, path, false)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return have, nil
@@ -113,9 +126,8 @@ func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error)
 	case host.KindOther:
 		return have, hint.New(fmt.Errorf("%s: is a device, socket or pipe", want.Path), "remove it by hand if that is what you want")
 	}
-	have.Owner, have.Group, have.Mode = a.owner, a.group, a.mode
-	switch {
-	case want.Content == nil && !want.replaces():
+	have.Owner, have.Group, have.Mode, have.Attributes = a.owner, a.group, a.mode, a.windows
+	if want.Content == nil && !want.replaces() {
 		return have, nil
 	}
 	have.Content, err = content(h, path, i, want.Content)
@@ -158,7 +170,7 @@ func (f File) find(h *host.Host) (string, host.Info, error) {
 
 // Apply implements modules.Resource.
 func (Files) Apply(ctx context.Context, h *host.Host, want, have File) (modules.Outcome, error) {
-	return modules.Outcome{}, apply(ctx, h, want, have)
+	return later(apply(ctx, h, want, have))
 }
 
 func apply(ctx context.Context, h *host.Host, want, have File) error {
@@ -182,7 +194,13 @@ func apply(ctx context.Context, h *host.Host, want, have File) error {
 	if err != nil {
 		return err
 	}
+	attr = want.attributes().over(h, attr, i)
 	switch {
+	case have.Next != "" && (want.Content == nil || have.Content != nil && *have.Content == *want.Content):
+		if i, err = h.Lstat(have.Next); err != nil {
+			return err
+		}
+		return set(h, have.Next, want.attributes().over(h, attr, i))
 	case want.Target != nil:
 		if there && i.Kind != host.KindLink {
 			if err := h.Remove(path); err != nil {
@@ -248,6 +266,9 @@ func (Files) Inverse(want, have File) (File, error) {
 	if want.Mode != nil || want.replaces() {
 		back.Mode = have.Mode
 	}
+	if want.Attributes != nil || want.replaces() {
+		back.Attributes = have.Attributes
+	}
 	return back, nil
 }
 
@@ -257,5 +278,9 @@ func (Files) Contents(want, have File) []modules.Content {
 	if old == nil || old.Hash == "" || !want.replaces() && (want.Content == nil || *want.Content == *old) {
 		return nil
 	}
-	return []modules.Content{{Property: "content", Path: have.Path, Blob: *old}}
+	path := have.Path
+	if have.Next != "" {
+		path = have.Next
+	}
+	return []modules.Content{{Property: "content", Path: path, Blob: *old}}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,7 +18,7 @@ import (
 
 // Line is one line in a text file that is otherwise left alone.
 //
-// Encoding, line endings, a byte order mark, a missing newline at the end, owner, mode and ACLs stay as they are.
+// Encoding (UTF-16 where a byte order mark says so), line endings, the mark itself, a missing newline at the end, owner, mode and ACLs stay as they are.
 // A line that is there already is never moved. Where the path is a symbolic link, the file it points to is changed, unless
 // another user made the link. Files of more than 64 MiB, and ones with NUL characters, are refused.
 type Line struct {
@@ -72,11 +73,12 @@ type Removed struct {
 type Lines struct{}
 
 var (
-	_ modules.Resource[Line] = Lines{}
-	_ modules.Checker[Line]  = Lines{}
-	_ modules.Keyer[Line]    = Lines{}
-	_ modules.Inverter[Line] = Lines{}
-	_ modules.Referrer[Line] = Lines{}
+	_ modules.Resource[Line]        = Lines{}
+	_ modules.PlatformChecker[Line] = Lines{}
+	_ modules.Checker[Line]         = Lines{}
+	_ modules.Keyer[Line]           = Lines{}
+	_ modules.Inverter[Line]        = Lines{}
+	_ modules.Referrer[Line]        = Lines{}
 )
 
 // Key implements modules.Keyer.
@@ -142,6 +144,9 @@ func (l Line) finder() (f finder, err error) {
 	return f, err
 }
 
+// CheckOn implements modules.PlatformChecker.
+func (Lines) CheckOn(os string, want Line) error { return checkPathOn(os, want.Path) }
+
 // Observe implements modules.Resource. All lines of one file are observed with one reading.
 func (Lines) Observe(ctx context.Context, h *host.Host, want Line) (Line, error) {
 	have := Line{Path: want.Path, ID: want.ID, State: modules.Absent}
@@ -199,20 +204,31 @@ func read(h *host.Host, path string) (string, text, error) {
 		return path, text{}, err
 	}
 	i, err := h.Lstat(path)
+	at := path
+	if from, planned := h.Pending(path); planned && err == nil { // what an earlier change makes of it at the next start
+		if from == "" {
+			return path, text{}, fs.ErrNotExist
+		}
+		at = from
+	}
 	switch {
 	case err != nil:
 		return path, text{}, denied(err)
 	case i.Kind == host.KindDirectory:
 		return path, text{}, hint.New(fmt.Errorf("%s: is a directory", path), "name a file in it")
 	}
-	b, err := h.ReadFile(path)
+	b, err := h.ReadFile(at)
 	if err != nil {
 		return path, text{}, denied(err)
 	}
-	if bytes.IndexByte(b, 0) >= 0 {
-		return path, text{}, hint.New(fmt.Errorf("%s: is not a text file: it holds NUL characters", path), "UTF-16 is not supported; declare the whole file under files")
+	t := parse(string(b))
+	switch {
+	case t.order() == nil && bytes.IndexByte(b, 0) >= 0, t.order() != nil && slices.ContainsFunc(t.lines, textLine.hasNUL):
+		return path, text{}, hint.New(fmt.Errorf("%s: is not a text file: it holds NUL characters", path), "UTF-16 is known by its byte order mark alone; declare the whole file under files")
+	case t.order() != nil && t.String() != string(b):
+		return path, text{}, hint.New(fmt.Errorf("%s: begins as UTF-16 does, but isn't all of it", path), "declare the whole file under files")
 	}
-	return path, parse(string(b)), nil
+	return path, t, nil
 }
 
 // Apply implements modules.Resource.
@@ -236,7 +252,7 @@ func (Lines) Apply(ctx context.Context, h *host.Host, want, have Line) (modules.
 	switch {
 	case want.State == modules.Absent:
 		if t = t.remove(f); want.Missing && len(t.lines) == 0 {
-			return none, denied(h.Remove(path))
+			return later(denied(h.Remove(path)))
 		}
 	case want.Removed != nil:
 		t = t.putBack(f)
@@ -244,7 +260,7 @@ func (Lines) Apply(ctx context.Context, h *host.Host, want, have Line) (modules.
 		t = t.put(f)
 	}
 	if text := t.String(); missing || text != old {
-		return none, missingParent(h, path, h.WriteFile(path, text, host.Attr{}))
+		return later(missingParent(h, path, h.WriteFile(path, text, host.Attr{})))
 	}
 	return none, nil
 }

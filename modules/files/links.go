@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/fitout-dev/fitout/modules"
@@ -13,16 +14,17 @@ import (
 )
 
 // Link is a symbolic link. A link that points elsewhere is replaced in one step; a file or directory in the way is an
-// error.
+// error. On Windows the link to a folder that is there is a junction, which holds the folder's whole path, and the step between
+// two of them shows neither.
 type Link struct {
 	// Where the link is: an absolute path without "..", without a slash at its end.
 	Path string `json:"path" fit:"key,path" title:"Path" example:"/usr/local/bin/editor"`
 	// What the link points to, as it stands in the link: absolute, or relative to the link's folder. It need not exist.
 	Target *string `json:"target,omitzero" fit:"managed" title:"Target" example:"/usr/bin/nano"`
-	// The user who owns the link itself, by name or number; what it points to is left alone. Linux and macOS.
-	Owner *string `json:"owner,omitzero" fit:"managed" ref:"users" title:"Owner" example:"alice"`
-	// The group of the link itself, by name or number. Linux and macOS.
-	Group *string `json:"group,omitzero" fit:"managed" ref:"groups" title:"Group" example:"sales"`
+	// The user who owns the link itself, by name or number; what it points to is left alone.
+	Owner *string `json:"owner,omitzero" fit:"managed" on:"linux,darwin" ref:"users" title:"Owner" example:"alice"`
+	// The group of the link itself, by name or number.
+	Group *string `json:"group,omitzero" fit:"managed" on:"linux,darwin" ref:"groups" title:"Group" example:"sales"`
 	// Let the link replace a file or an empty directory that is in its way. A directory with something in it is never
 	// removed.
 	Force bool `json:"force,omitzero" fit:"behaviour" title:"Replace what is in the way" default:"false"`
@@ -43,13 +45,18 @@ type Link struct {
 type Links struct{}
 
 var (
-	_ modules.Resource[Link] = Links{}
-	_ modules.Checker[Link]  = Links{}
-	_ modules.Inverter[Link] = Links{}
-	_ modules.Keeper[Link]   = Links{}
+	_ modules.Resource[Link]        = Links{}
+	_ modules.PlatformChecker[Link] = Links{}
+	_ modules.Comparer[Link]        = Links{}
+	_ modules.Experimenter          = Links{}
+	_ modules.Checker[Link]         = Links{}
+	_ modules.Inverter[Link]        = Links{}
+	_ modules.Keeper[Link]          = Links{}
 )
 
-func (l Link) attributes() attributes { return attributes{l.Owner, l.Group, l.Mode} }
+func (l Link) attributes() attributes {
+	return attributes{owner: l.Owner, group: l.Group, mode: l.Mode}
+}
 
 // Check implements modules.Checker.
 func (Links) Check(want Link) error {
@@ -72,12 +79,15 @@ func (Links) Check(want Link) error {
 	return want.attributes().check()
 }
 
+// Experimental implements modules.Experimenter: no Windows was there that makes junctions.
+func (Links) Experimental() []string { return []string{"windows"} }
+
+// CheckOn implements modules.PlatformChecker.
+func (Links) CheckOn(os string, want Link) error { return checkPathOn(os, want.Path) }
+
 // Observe implements modules.Resource.
 func (Links) Observe(ctx context.Context, h *host.Host, want Link) (Link, error) {
 	have := Link{Path: want.Path, State: modules.Absent}
-	if err := want.attributes().supported(h); err != nil {
-		return have, err
-	}
 	i, err := lstat(h, want.Path, want.State == modules.Absent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return have, nil
@@ -102,6 +112,24 @@ func (Links) Observe(ctx context.Context, h *host.Host, want Link) (Link, error)
 	_, err = h.Stat(want.Path)
 	have.Dangling = err != nil
 	return have, nil
+}
+
+// Compare knows that a junction holds the whole path of what a profile names from the link's folder, and Windows' spellings.
+func (Links) Compare(property string, want, have Link) (met, ok bool) {
+	if property != "target" || want.Target == nil || have.Target == nil || !isWindows(want.Path) {
+		return false, false
+	}
+	target := plainWindows(*want.Target)
+	if !isWindows(*want.Target) {
+		folder, _ := path.Split(plainWindows(want.Path))
+		target = path.Join(folder, target)
+	}
+	return target == plainWindows(*have.Target), true
+}
+
+// plainWindows makes spellings of one path the same.
+func plainWindows(p string) string {
+	return path.Clean(strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(p, `\\?\`), `\`, "/")))
 }
 
 // inTheWay is nil where a thing of another kind may be replaced.
@@ -152,9 +180,10 @@ func (Links) Apply(ctx context.Context, h *host.Host, want, have Link) (modules.
 		}
 	}
 	if want.State == modules.Absent {
-		return none, denied(h.Remove(want.Path))
+		return later(denied(h.Remove(want.Path)))
 	}
-	if err != nil || i.Kind != host.KindLink || i.Target != *want.Target {
+	met, _ := Links{}.Compare("target", want, Link{Target: &i.Target})
+	if err != nil || i.Kind != host.KindLink || i.Target != *want.Target && !met {
 		if err := h.Symlink(*want.Target, want.Path); err != nil {
 			return none, missingParent(h, want.Path, err)
 		}

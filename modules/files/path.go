@@ -17,9 +17,11 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 
+	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
 )
@@ -27,7 +29,7 @@ import (
 // checkPath finds what is wrong with a path's spelling. Two spellings of one path would be two resources.
 func checkPath(p string) error {
 	slashed := strings.ReplaceAll(p, `\`, "/")
-	drive := len(p) > 2 && p[1] == ':' && slashed[2] == '/'
+	drive := isDrive(p)
 	switch {
 	case p == "":
 		return errors.New("path: is empty")
@@ -37,6 +39,10 @@ func checkPath(p string) error {
 		return hint.New(fmt.Errorf("path: %s is not absolute", p), "write the home folder in full, such as /home/alice")
 	case !strings.HasPrefix(p, "/") && !drive && !strings.HasPrefix(p, `\\`):
 		return fmt.Errorf("path: %s is not absolute", p)
+	case isWindows(p):
+		if err := checkWindows(p); err != nil {
+			return err
+		}
 	}
 	if strings.HasPrefix(p, "/") { // a backslash is a letter like others there
 		slashed = p
@@ -58,8 +64,11 @@ func checkPath(p string) error {
 	return nil
 }
 
-// attributes are owner, group and mode as a profile spells them.
-type attributes struct{ owner, group, mode *string }
+// attributes are owner, group and mode as a profile spells them, and what Windows has instead.
+type attributes struct {
+	owner, group, mode *string
+	windows            map[string]bool
+}
 
 // check finds what is wrong without a device.
 func (a attributes) check() error {
@@ -73,7 +82,7 @@ func (a attributes) check() error {
 			return fmt.Errorf("%s: is empty", name)
 		}
 	}
-	return nil
+	return checkAttributes(a.windows)
 }
 
 func parseMode(s string) (uint32, error) {
@@ -87,6 +96,9 @@ func parseMode(s string) (uint32, error) {
 // resolve turns names into the device's numbers.
 func (a attributes) resolve(h *host.Host) (host.Attr, error) {
 	var attr host.Attr
+	if h.OS() == "windows" { // where owner, group and mode aren't compared either
+		return attr, nil
+	}
 	if a.mode != nil {
 		m, err := parseMode(*a.mode)
 		if err != nil {
@@ -111,19 +123,11 @@ func (a attributes) resolve(h *host.Host) (host.Attr, error) {
 	return attr, nil
 }
 
-// supported tells where a platform has no such attributes.
-func (a attributes) supported(h *host.Host) error {
-	if h.OS() == "windows" && (a.owner != nil || a.group != nil || a.mode != nil) {
-		return hint.New(errors.New("owner, group and mode don't exist on Windows"), `leave them out, or add: when: device.os != "windows"`)
-	}
-	return nil
-}
-
 // spell writes what an entry has as a profile would: in the words that the declaration uses where these mean the same
 // ("0", "root" and a second name of the same number; "644" and "0644").
 func (a attributes) spell(h *host.Host, i host.Info) attributes {
-	if i.UID < 0 { // a platform without numbers
-		return attributes{}
+	if h.OS() == "windows" {
+		return attributes{windows: spellAttributes(i.Attributes, a.windows)}
 	}
 	owner, group, mode := h.UserName(i.UID), h.GroupName(i.GID), fmt.Sprintf("%04o", i.Mode)
 	if a.owner != nil {
@@ -141,7 +145,24 @@ func (a attributes) spell(h *host.Host, i host.Info) attributes {
 			mode = *a.mode
 		}
 	}
-	return attributes{&owner, &group, &mode}
+	return attributes{owner: &owner, group: &group, mode: &mode}
+}
+
+// over is attr for an entry that has other attributes of Windows already, or none.
+func (a attributes) over(h *host.Host, attr host.Attr, i host.Info) host.Attr {
+	if h.OS() == "windows" && a.windows != nil {
+		next := setIn(i.Attributes, a.windows)
+		attr.Attributes = &next
+	}
+	return attr
+}
+
+// later turns what waits for the next start into what else must happen.
+func later(err error) (modules.Outcome, error) {
+	if wait, ok := errors.AsType[*host.AtRestart](err); ok {
+		return modules.Outcome{Reboot: wait.Reason()}, nil
+	}
+	return modules.Outcome{}, err
 }
 
 // set brings an existing entry to attr.
@@ -154,6 +175,9 @@ func set(h *host.Host, path string, attr host.Attr) error {
 		if err := h.Chown(path, attr.UID, attr.GID); err != nil {
 			return denied(err)
 		}
+	}
+	if attr.Attributes != nil && *attr.Attributes != i.Attributes {
+		return denied(h.SetAttributes(path, *attr.Attributes))
 	}
 	if attr.Mode != nil && *attr.Mode != i.Mode {
 		return denied(h.Chmod(path, *attr.Mode))
@@ -205,6 +229,9 @@ func missingParent(h *host.Host, path string, err error) error {
 // denied adds what to do about a lack of rights.
 func denied(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
+		if runtime.GOOS == "windows" {
+			return hint.New(err, "connect as an administrator; for one, too: does another program hold it, or only SYSTEM or TrustedInstaller own it (icacls)?")
+		}
 		return hint.New(err, "connect as root or with sudo: true; for root itself: is it immutable (lsattr), or on a read-only share?")
 	}
 	return err

@@ -1,24 +1,39 @@
 package files
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
+	"unicode/utf16"
 )
 
 // text is a file as lines. What parse took apart, String puts together again to the byte.
 type text struct {
-	mark  string // the byte order mark, or ""
+	mark  string // the byte order mark, or ""; it says how the file is encoded
 	lines []textLine
 }
 
 type textLine struct{ text, end string } // end is "\n", "\r\n", or "" for the last one
 
-const byteOrderMark = "\ufeff"
+func (l textLine) hasNUL() bool { return strings.Contains(l.text, "\x00") }
+
+// Byte order marks: of UTF-8, and of the two kinds of UTF-16, which programs on Windows write.
+const (
+	byteOrderMark = "\ufeff"
+	littleEndian  = "\xff\xfe"
+	bigEndian     = "\xfe\xff"
+)
 
 func parse(s string) text {
 	var t text
-	if strings.HasPrefix(s, byteOrderMark) {
-		t.mark, s = byteOrderMark, s[len(byteOrderMark):]
+	for _, mark := range []string{byteOrderMark, littleEndian, bigEndian} {
+		if strings.HasPrefix(s, mark) {
+			t.mark, s = mark, s[len(mark):]
+			break
+		}
+	}
+	if order := t.order(); order != nil {
+		s = fromUTF16(s, order)
 	}
 	for line := range strings.Lines(s) {
 		body, newline := strings.CutSuffix(line, "\n")
@@ -36,12 +51,43 @@ func parse(s string) text {
 
 func (t text) String() string {
 	var b strings.Builder
-	b.WriteString(t.mark)
 	for _, l := range t.lines {
 		b.WriteString(l.text)
 		b.WriteString(l.end)
 	}
-	return b.String()
+	if order := t.order(); order != nil {
+		return t.mark + toUTF16(b.String(), order)
+	}
+	return t.mark + b.String()
+}
+
+// order is that of UTF-16's bytes, or nil where the file isn't UTF-16.
+func (t text) order() binary.AppendByteOrder {
+	switch t.mark {
+	case littleEndian:
+		return binary.LittleEndian
+	case bigEndian:
+		return binary.BigEndian
+	}
+	return nil
+}
+
+// fromUTF16 decodes what is well formed: of anything else, toUTF16 makes something else.
+func fromUTF16(s string, order binary.AppendByteOrder) string {
+	b := []byte(s)
+	u := make([]uint16, len(b)/2)
+	for i := range u {
+		u[i] = order.(binary.ByteOrder).Uint16(b[2*i:])
+	}
+	return string(utf16.Decode(u))
+}
+
+func toUTF16(s string, order binary.AppendByteOrder) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(s)) {
+		b = order.AppendUint16(b, u)
+	}
+	return string(b)
 }
 
 // ending is how most lines end.

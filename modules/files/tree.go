@@ -242,6 +242,9 @@ func (Directories) Inverse(want, have Directory) (Directory, error) {
 	if want.Mode != nil || gone {
 		back.Mode = have.Mode
 	}
+	if want.Attributes != nil || gone {
+		back.Attributes = have.Attributes
+	}
 	return back, nil
 }
 
