@@ -22,7 +22,10 @@ type Command struct {
 	// A name to tell it by.
 	Name string `json:"name" fit:"key" title:"Name" example:"first-day"`
 	// The program and its arguments, as a list: no shell is between. A program without a slash is searched in PATH. For a
-	// shell's syntax write [/bin/sh, -c, "..."]. A secret can't be part of it: every user of the device could read it. Use
+	// shell's syntax write [/bin/sh, -c, "..."]; on Windows [cmd.exe, /d, /c, "..."], which gets its line as it stands, or
+	// [powershell.exe, -NoProfile, -Command, "..."]. Other programs of Windows get arguments as C's library takes a command line
+	// apart; of one that does so by rules of its own, or a batch file that is to be handed a quotation mark or percent sign, write
+	// the whole line for cmd.exe. A secret can't be part of it: every user of the device could read it. Use
 	// `stdin` or `environment`.
 	Run []string `json:"run,omitzero" fit:"managed,argv" title:"Program and arguments" example:"[/bin/sh, -c, \"date > /var/lib/first-day\"]"`
 	// A path on the device: there is nothing to do once it exists.
@@ -34,10 +37,11 @@ type Command struct {
 	// Run it only when another entry notifies it, never by itself. A notified command runs whatever `creates` and
 	// `unless` say; `onlyIf` holds there too.
 	OnNotifyOnly bool `json:"onNotifyOnly,omitzero" fit:"behaviour" title:"Only when notified"`
-	// Exit statuses that count as success.
+	// Exit statuses that count as success. On Windows 3010 and 1641, by which installers ask for a restart or say that they have
+	// begun one, do too where this is left out; with either the machine counts as in need of a restart.
 	ExitCodes []int `json:"exitCodes,omitzero" fit:"behaviour" title:"Good exit statuses" default:"[0]" example:"[0, 2]"`
 	// The user to run as, guards included, with its groups and home folder. By default the one that fitout runs as, which is root as a rule.
-	User string `json:"user,omitzero" fit:"behaviour" ref:"users" title:"User" example:"alice"`
+	User string `json:"user,omitzero" fit:"behaviour" on:"linux,darwin" ref:"users" title:"User" example:"alice"`
 	// The folder to run in, guards included. By default the user's home folder where `user` is set.
 	Directory string `json:"directory,omitzero" fit:"behaviour,path" title:"Folder" example:"/srv/app"`
 	// Variables added to its environment and the guards'. May hold secrets.
@@ -54,12 +58,13 @@ type Command struct {
 type Commands struct{}
 
 var (
-	_ modules.Resource[Command] = Commands{}
-	_ modules.Checker[Command]  = Commands{}
-	_ modules.Notified[Command] = Commands{}
-	_ modules.Inverter[Command] = Commands{}
-	_ modules.Referrer[Command] = Commands{}
-	_ modules.Guarded           = Commands{}
+	_ modules.Resource[Command]        = Commands{}
+	_ modules.Checker[Command]         = Commands{}
+	_ modules.PlatformChecker[Command] = Commands{}
+	_ modules.Notified[Command]        = Commands{}
+	_ modules.Inverter[Command]        = Commands{}
+	_ modules.Referrer[Command]        = Commands{}
+	_ modules.Guarded                  = Commands{}
 )
 
 const guardTime = 30 * time.Second
@@ -72,12 +77,24 @@ func (Commands) Refs(want Command) []string {
 	var refs []string
 	for _, args := range [][]string{want.Run, want.Unless, want.OnlyIf} {
 		for _, a := range args {
-			if strings.HasPrefix(a, "/") {
+			if strings.HasPrefix(a, "/") || isDrive(a) {
 				refs = append(refs, "files/"+a)
 			}
 		}
 	}
 	return refs
+}
+
+func isDrive(path string) bool {
+	return len(path) > 2 && path[1] == ':' && (path[2] == '\\' || path[2] == '/')
+}
+
+// CheckOn refuses what a platform has no way for.
+func (Commands) CheckOn(os string, want Command) error {
+	if os == "windows" && want.User != "" {
+		return hint.New(errors.New("user: Windows runs no program as another user without that one's password"), `leave it out, or add: when: device.os != "windows"`)
+	}
+	return nil
 }
 
 // Check refuses what can't run.
@@ -196,8 +213,12 @@ func program(want Command, args []string) host.Cmd {
 // Apply runs the command and asks the guards again.
 func (c Commands) Apply(ctx context.Context, h *host.Host, want, _ Command) (modules.Outcome, error) {
 	var out modules.Outcome
-	if err := c.run(ctx, h, want); err != nil {
+	code, err := c.run(ctx, h, want)
+	if err != nil {
 		return out, err
+	}
+	if h.OS() == "windows" && slices.Contains(restartCodes, code) {
+		out.Reboot = fmt.Sprintf("%s asks for a restart (exit status %d)", want.Name, code)
 	}
 	if want.Creates == "" && want.Unless == nil && want.OnlyIf == nil {
 		out.Unproven = "no guard: runs at every apply"
@@ -207,7 +228,7 @@ func (c Commands) Apply(ctx context.Context, h *host.Host, want, _ Command) (mod
 	if err != nil {
 		return out, err
 	}
-	if must {
+	if must && out.Reboot == "" { // else it may be what the restart is for
 		return out, hint.New(fmt.Errorf("%s succeeded, but its guard still asks for it (%s)", want.Run[0], reason),
 			"correct the guard, or make the command fail when it didn't do its work")
 	}
@@ -222,16 +243,22 @@ func (c Commands) Notified(ctx context.Context, h *host.Host, want Command) erro
 			return err
 		}
 	}
-	return c.run(ctx, h, want)
+	_, err := c.run(ctx, h, want)
+	return err
 }
 
-func (c Commands) run(ctx context.Context, h *host.Host, want Command) error {
+// restartCodes are ERROR_SUCCESS_REBOOT_REQUIRED and ERROR_SUCCESS_REBOOT_INITIATED:
+// https://learn.microsoft.com/windows/win32/msi/error-codes
+var restartCodes = []int{3010, 1641}
+
+func (c Commands) run(ctx context.Context, h *host.Host, want Command) (code int, err error) {
 	if !h.Living() {
-		return host.ErrNeedsSystem
+		return 0, host.ErrNeedsSystem
 	}
 	if err := c.Check(want); err != nil {
-		return err
+		return 0, err
 	}
+	h.Step("run", want.Run[0])
 	cmd := program(want, want.Run)
 	if want.Stdin != "" {
 		cmd.Stdin = strings.NewReader(want.Stdin)
@@ -244,18 +271,21 @@ func (c Commands) run(ctx context.Context, h *host.Host, want Command) error {
 			err = fmt.Errorf("%w; the last it said: %s", err, tail)
 		}
 		if host.NoProgram(err) {
-			return hint.New(err, "install it first: declare its package, or name under `after` what brings it")
+			return 0, hint.New(err, "install it first: declare its package, or name under `after` what brings it")
 		}
-		return err
+		return 0, err
 	}
 	good := want.ExitCodes
 	if good == nil {
 		good = []int{0}
+		if h.OS() == "windows" {
+			good = append(good, restartCodes...)
+		}
 	}
 	if !slices.Contains(good, res.Code) {
-		return h.Failure(cmd, res)
+		return res.Code, h.Failure(cmd, res)
 	}
-	return nil
+	return res.Code, nil
 }
 
 // Inverse refuses: nobody knows what a program did.
