@@ -19,6 +19,7 @@ var Types = []*modules.Type{
 	modules.Define("timezone", settings.Timezones{}),
 	modules.Define("sysctl", settings.Sysctls{}),
 	modules.Define("environment", settings.Environments{}),
+	modules.Define("hosts", settings.Hosts{}),
 	modules.Define("registryKeys", settings.RegistryKeys{}),
 	modules.Define("registry", settings.RegistryValues{}),
 	modules.Define("packages", applications.Packages{}),

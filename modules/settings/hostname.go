@@ -10,13 +10,17 @@ import (
 	"strings"
 
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
 )
 
 // Hostname is the machine's name: the one it starts with (/etc/hostname) and the one the running kernel has. An entry for
-// 127.0.1.1 in /etc/hosts follows it, so that the machine can resolve its own name. See hostname(5) and hosts(5).
+// 127.0.1.1 in /etc/hosts follows it, so that the machine can resolve its own name. See hostname(5) and hosts(5). On Windows it is the computer's name, and a new one comes with
+// the next restart.
 type Hostname struct {
-	// The name, as in RFC 1123: letters, digits and hyphens in labels divided by dots, at most 64 characters.
+	// The name, as in RFC 1123: letters, digits and hyphens in labels divided by dots, at most 64 characters. Windows takes one label
+	// of at most 15 characters, not of digits alone: longer ones are cut off where NetBIOS is in use, and two machines would have one
+	// name.
 	Name *string `json:"name,omitzero" fit:"managed,short" title:"Name" pattern:"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$" example:"lt-042"`
 	// What /etc/hostname says.
 	Static string `json:"static,omitzero" fit:"observed" title:"Name at the next start"`
@@ -25,19 +29,20 @@ type Hostname struct {
 	// The first name that /etc/hosts has for 127.0.1.1, if there is such an entry.
 	Hosts string `json:"hosts,omitzero" fit:"observed" title:"Name of 127.0.1.1"`
 	// What is in /etc/hostname.
-	File *Part `json:"file,omitzero" fit:"observed,undo" title:"/etc/hostname"`
+	File *Part `json:"file,omitzero" fit:"observed,undo" on:"linux" title:"/etc/hostname"`
 	// What /etc/hosts has for 127.0.1.1.
-	Entry *Part `json:"entry,omitzero" fit:"observed,undo" title:"127.0.1.1 in /etc/hosts"`
+	Entry *Part `json:"entry,omitzero" fit:"observed,undo" on:"linux" title:"127.0.1.1 in /etc/hosts"`
 }
 
 // Hostnames implements Hostname.
 type Hostnames struct{}
 
 var (
-	_ modules.Resource[Hostname] = Hostnames{}
-	_ modules.Checker[Hostname]  = Hostnames{}
-	_ modules.Comparer[Hostname] = Hostnames{}
-	_ modules.Inverter[Hostname] = Hostnames{}
+	_ modules.Resource[Hostname]        = Hostnames{}
+	_ modules.Checker[Hostname]         = Hostnames{}
+	_ modules.PlatformChecker[Hostname] = Hostnames{}
+	_ modules.Comparer[Hostname]        = Hostnames{}
+	_ modules.Inverter[Hostname]        = Hostnames{}
 )
 
 const (
@@ -47,7 +52,21 @@ const (
 )
 
 // Platforms are where the type exists.
-func (Hostnames) Platforms() []string { return []string{"linux"} }
+func (Hostnames) Platforms() []string { return []string{"linux", "windows"} }
+
+// CheckOn refuses what Windows would, or cut off.
+func (Hostnames) CheckOn(os string, want Hostname) error {
+	switch {
+	case os != "windows" || want.Name == nil:
+	case strings.Contains(*want.Name, "."):
+		return hint.New(fmt.Errorf("name: %q holds a dot, which a computer's name can't on Windows", *want.Name), "leave the domain out")
+	case len(*want.Name) > 15:
+		return hint.New(fmt.Errorf("name: %q has %d characters; NetBIOS knows the first 15 alone", *want.Name, len(*want.Name)), "choose a shorter one")
+	case strings.Trim(*want.Name, "0123456789") == "":
+		return fmt.Errorf("name: %q is of digits alone, which Windows refuses", *want.Name)
+	}
+	return nil
+}
 
 // Check refuses what the kernel would.
 func (Hostnames) Check(want Hostname) error {
@@ -59,6 +78,9 @@ func (Hostnames) Check(want Hostname) error {
 
 // Observe reads the three places. Name is the wanted one only where all of them agree, else the first that doesn't.
 func (Hostnames) Observe(_ context.Context, h *host.Host, want Hostname) (Hostname, error) {
+	if h.OS() == "windows" {
+		return observeComputerName(h)
+	}
 	var have Hostname
 	b, err := readOptional(h, hostnameFile)
 	if err != nil {
@@ -115,6 +137,9 @@ func (Hostnames) Apply(_ context.Context, h *host.Host, want, have Hostname) (mo
 	if want.Name == nil {
 		return none, nil
 	}
+	if h.OS() == "windows" {
+		return setComputerName(h, want, have)
+	}
 	name, live := *want.Name, ""
 	if have.Live != nil {
 		live = *have.Live
@@ -157,6 +182,8 @@ func (n Hostname) restore(h *host.Host) error {
 // Compare knows that lines may have moved.
 func (Hostnames) Compare(property string, want, have Hostname) (met, ok bool) {
 	switch property {
+	case "name": // case is none of DNS's or NetBIOS' business, and Windows shows another one in places
+		return want.File == nil && have.File == nil && want.Name != nil && have.Name != nil && strings.EqualFold(*want.Name, *have.Name), have.File == nil
 	case "file":
 		return want.File.met(have.File), true
 	case "entry":
@@ -167,6 +194,9 @@ func (Hostnames) Compare(property string, want, have Hostname) (met, ok bool) {
 
 // Inverse names the old name where there was one, and each place as it was.
 func (Hostnames) Inverse(_, have Hostname) (Hostname, error) {
+	if have.File == nil { // Windows
+		return Hostname{Name: have.Name}, nil
+	}
 	back := Hostname{Live: have.Live, File: have.File, Entry: have.Entry}
 	if err := errors.Join(have.File.kept(hostnameFile), have.Entry.kept(hostsFile)); err != nil {
 		return back, err

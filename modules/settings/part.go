@@ -78,7 +78,10 @@ func (p *Part) restore(text string, ours func(line string) bool) string {
 	for _, l := range p.Lines {
 		at := min(max(l.Number-1, 0), len(lines))
 		if at == len(lines) && at > 0 && !strings.HasSuffix(lines[at-1], "\n") {
-			lines[at-1] += "\n"
+			lines[at-1] += l.Text[len(strings.TrimRight(l.Text, "\r\n")):]
+			if !strings.HasSuffix(lines[at-1], "\n") {
+				lines[at-1] += "\n"
+			}
 		}
 		lines = slices.Insert(lines, at, l.Text)
 	}

@@ -18,3 +18,7 @@ func TestTimezone(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	moduletest.Run(t, modules.Define("environment", Environments{}), "testdata/environment/*.txtar")
 }
+
+func TestHosts(t *testing.T) {
+	moduletest.Run(t, modules.Define("hosts", Hosts{}), "testdata/hosts/*.txtar")
+}

@@ -20,7 +20,8 @@ func TestOnWindows(t *testing.T) {
 		name string
 		run  func(windowsMachine)
 	}{{"registry", testRegistry}, {"registry of users", testRegistryUsers}, {"registryKeys", testRegistryKeys}, {"hives", testHives}, {"timezone", testWindowsZone},
-		{"environment", testWindowsEnvironment}, {"shortcuts", testShortcuts}, {"tasks", testTasks}} {
+		{"environment", testWindowsEnvironment}, {"shortcuts", testShortcuts}, {"tasks", testTasks},
+		{"hosts", testWindowsHosts}, {"hostname", testWindowsHostname}} {
 		t.Run(test.name, func(t *testing.T) { test.run(windowsMachine{all.in(t)}) })
 	}
 }
