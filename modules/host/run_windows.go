@@ -84,4 +84,3 @@ func batchLine(path string, args []string) (string, error) {
 	}
 	return b.String() + `"`, nil
 }
-

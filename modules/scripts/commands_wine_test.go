@@ -41,10 +41,11 @@ func TestOnWindows(t *testing.T) {
 	}
 
 	// Each argument arrives as it was written, also where it comes by a batch file.
-	lab.Must(t, os.WriteFile(m.WindowsPath(`C:\Commands\my batch.bat`), []byte("@echo %~1;%~2>C:\\Commands\\batch\r\n@echo done\r\n"), 0o644))
-	if r := one(`{"name": "batch", "run": ["C:\\Commands\\my batch.bat", "a & b", "^c"], "creates": "C:\\Commands\\batch"}`); r.Error != "" || r.Again != modules.Same {
+	lab.Must(t, os.WriteFile(m.WindowsPath(`C:\Commands\my batch.bat`), []byte("@echo %1 %2>C:\\Commands\\batch\r\n@echo done\r\n"), 0o644))
+	if r := one(`{"name": "batch", "run": ["C:\\Commands\\my batch.bat", "a  b", "c^;"], "creates": "C:\\Commands\\batch"}`); r.Error != "" || r.Again != modules.Same {
 		t.Errorf("batch: %+v", r)
 	}
+	has(`C:\Commands\batch`, `"a  b" "c^;"`)
 	if r := one(`{"name": "batch", "run": ["C:\\Commands\\my batch.bat", "%PATH%"], "creates": "C:\\Commands\\none"}`); !strings.Contains(r.Error, "is a batch file") {
 		t.Errorf("a percent sign: %+v", r)
 	}
