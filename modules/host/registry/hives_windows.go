@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -224,11 +225,19 @@ func unloadKey(name string) error {
 	if err != nil {
 		return err
 	}
-	if code, _, _ := regUnLoadKey.Call(uintptr(registry.USERS), uintptr(unsafe.Pointer(n))); code != 0 {
-		return fmt.Errorf(`unload HKU\%s: %w`, name, windows.Errno(code))
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		code, _, _ := regUnLoadKey.Call(uintptr(registry.USERS), uintptr(unsafe.Pointer(n)))
+		if code == 0 {
+			return nil
+		}
+		if err := windows.Errno(code); !errors.Is(err, windows.ERROR_ACCESS_DENIED) || time.Now().After(deadline) {
+			return hint.New(fmt.Errorf(`unload HKU\%s: %w`, name, err), "something on the device holds a key of it open; it goes with the next restart")
+		}
 	}
-	return nil
 }
+
+// patience is how long others, such as virus scanners, may hold a key of a hive open that is to be unloaded.
+const patience = 2 * time.Second
 
 // mayLoad turns on the two rights that loading a hive needs, and that administrators have.
 var mayLoad = sync.OnceValue(func() error {
