@@ -7,6 +7,7 @@ import (
 	"github.com/fitout-dev/fitout/modules/applications"
 	"github.com/fitout-dev/fitout/modules/files"
 	"github.com/fitout-dev/fitout/modules/scripts"
+	"github.com/fitout-dev/fitout/modules/security"
 	"github.com/fitout-dev/fitout/modules/services"
 	"github.com/fitout-dev/fitout/modules/settings"
 	"github.com/fitout-dev/fitout/modules/updates"
@@ -22,6 +23,7 @@ var Types = []*modules.Type{
 	modules.Define("hosts", settings.Hosts{}),
 	modules.Define("registryKeys", settings.RegistryKeys{}),
 	modules.Define("registry", settings.RegistryValues{}),
+	modules.Define("certificates", security.Certificates{}),
 	modules.Define("packages", applications.Packages{}),
 	modules.Define("groups", accounts.Groups{}),
 	modules.Define("users", accounts.Users{}),
