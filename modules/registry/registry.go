@@ -32,6 +32,7 @@ var Types = []*modules.Type{
 	modules.Define("lines", files.Lines{}),
 	modules.Define("links", files.Links{}),
 	modules.Define("installers", applications.Installers{}),
+	modules.Define("printers", settings.Printers{}),
 	modules.Define("shortcuts", settings.Shortcuts{}),
 	modules.Define("services", services.Services{}),
 	modules.Define("tasks", settings.Tasks{}),
