@@ -89,7 +89,7 @@ type compilation struct {
 	all        []*built
 	incomplete map[string]bool // types with resources whose addresses aren't known yet
 
-	index  map[string]int // of those that aren't skipped, by address
+	index  map[string]int // of those that aren't skipped, by folded address
 	skip   map[string]int // of those that are
 	after  []map[int]bool // edges
 	notify [][]int
@@ -150,9 +150,9 @@ func (c *compilation) number() error {
 		if b.skipped() {
 			continue
 		}
-		was := first[b.res.Address]
+		was := first[folded(b.res.Address)]
 		if was == nil {
-			first[b.res.Address] = b
+			first[folded(b.res.Address)] = b
 		} else if !was.uncertain && !b.uncertain {
 			hint := "merge them, or give each a when of which one holds at most"
 			faults = multierror.Append(faults, b.entry.at.Problem(hint, "%s is declared twice, first at %s",
@@ -161,19 +161,19 @@ func (c *compilation) number() error {
 	}
 	seen := map[string]bool{}
 	for _, b := range c.all {
-		if b.skipped() && (first[b.res.Address] != nil || seen[b.res.Address]) {
+		if b.skipped() && (first[folded(b.res.Address)] != nil || seen[folded(b.res.Address)]) {
 			continue
 		}
-		seen[b.res.Address] = true
+		seen[folded(b.res.Address)] = true
 		kept = append(kept, b)
 	}
 	c.all = kept
 	c.index, c.skip = map[string]int{}, map[string]int{}
 	for i, b := range c.all {
 		if b.skipped() {
-			c.skip[b.res.Address] = i
-		} else if _, twice := c.index[b.res.Address]; !twice {
-			c.index[b.res.Address] = i
+			c.skip[folded(b.res.Address)] = i
+		} else if _, twice := c.index[folded(b.res.Address)]; !twice {
+			c.index[folded(b.res.Address)] = i
 		}
 	}
 	return faults.ErrorOrNil()
@@ -181,13 +181,13 @@ func (c *compilation) number() error {
 
 // resolve finds what an address stands for: itself, all of a type, or for a skipped resource what that comes after.
 func (c *compilation) resolve(from int, t target, passed map[int]bool) ([]int, error) {
-	if j, ok := c.index[t.address]; ok {
+	if j, ok := c.index[folded(t.address)]; ok {
 		if j == from {
 			return nil, t.at.Problem("", "%s comes after itself", t.address)
 		}
 		return []int{j}, nil
 	}
-	if j, ok := c.skip[t.address]; ok {
+	if j, ok := c.skip[folded(t.address)]; ok {
 		if passed[j] {
 			return nil, nil
 		}
@@ -252,7 +252,7 @@ func (c *compilation) resolveNotify(from int, t target) ([]int, error) {
 		return nil, t.at.Problem(fmt.Sprintf("these can: %s; use after where the order is meant", strings.Join(can, ", ")),
 			"%s can't be notified", typ)
 	}
-	if _, skipped := c.skip[t.address]; skipped {
+	if _, skipped := c.skip[folded(t.address)]; skipped {
 		return nil, nil
 	}
 	to, err := c.resolve(from, t, map[int]bool{})
@@ -294,7 +294,7 @@ func (c *compilation) implied() {
 			continue
 		}
 		for _, ref := range b.refs {
-			if j, ok := c.index[ref]; ok {
+			if j, ok := c.index[folded(ref)]; ok {
 				imply(i, j)
 			}
 			if strings.HasSuffix(ref, "/") {
@@ -337,9 +337,36 @@ func (c *compilation) comesAfter(i, j int, passed map[int]bool) bool {
 	return false
 }
 
+// folded is an address without what makes no difference in it: a path of Windows may be written with either slash, and in
+// upper or lower case.
+func folded(address string) string {
+	name, key, ok := strings.Cut(address, "/")
+	if t := registry.Find(name); ok && t != nil && isWindowsPath(key) && keyIsPath(t) {
+		return name + "/" + cleanPath(key)
+	}
+	return address
+}
+
+// keyIsPath says whether a path alone names the resources of a type.
+func keyIsPath(t *modules.Type) bool {
+	keys, paths := 0, 0
+	for _, f := range t.Fields {
+		if f.Role == modules.Key {
+			if keys++; f.Path {
+				paths++
+			}
+		}
+	}
+	return keys == 1 && paths == 1
+}
+
+func isWindowsPath(p string) bool {
+	return len(p) > 1 && p[1] == ':' || strings.HasPrefix(p, `\\`)
+}
+
 // cleanPath makes paths comparable, those of Windows too.
 func cleanPath(p string) string {
-	if len(p) > 1 && p[1] == ':' || strings.HasPrefix(p, `\\`) {
+	if isWindowsPath(p) {
 		p = strings.ToLower(strings.ReplaceAll(p, `\`, "/"))
 	}
 	return path.Clean(p)

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/modules"
@@ -152,7 +153,8 @@ func (d *declaration) writtenKey() string {
 	if err != nil {
 		return ""
 	}
-	return d.typ.KeyOf(decoded)
+	key, _ := strings.CutPrefix(folded(d.typ.Name+"/"+d.typ.KeyOf(decoded)), d.typ.Name+"/")
+	return key
 }
 
 func mergeType(have, add []*declaration) []*declaration {
