@@ -20,7 +20,7 @@ func TestOnWindows(t *testing.T) {
 		name string
 		run  func(windows)
 	}{{"files", testWindowsFiles}, {"attributes", testWindowsAttributes}, {"directories", testWindowsDirectories},
-		{"lines", testWindowsLines}, {"links", testWindowsLinks}} {
+		{"lines", testWindowsLines}, {"links", testWindowsLinks}, {"in use", testWindowsInUse}} {
 		t.Run(test.name, func(t *testing.T) { test.run(windows{t, m, d.In(t)}) })
 	}
 }
@@ -181,4 +181,21 @@ func testWindowsLinks(w windows) {
 		w.t.Errorf("in C:\\Links are %q", got)
 	}
 	w.has(`C:\Links\target\x.txt`, "x")
+}
+
+// What is in use is changed when Windows starts again. The test itself holds it.
+func testWindowsInUse(w windows) {
+	w.d.Tests("TestInUse")
+	w.folder(`C:\Used`)
+	w.d.Tests("TestInUse")
+	w.has(`C:\Used\changed.txt`, "old")
+	lab.Must(w.t, w.m.Reboot(w.t.Context()))
+	w.has(`C:\Used\changed.txt`, "newer")
+	w.has(`C:\Used\gone.txt`, "(missing)")
+	w.has(`C:\Used\free.txt`, "last")
+	w.has(`C:\Used\freeabsent.txt`, "last")
+	entries, err := os.ReadDir(w.m.WindowsPath(`C:\Used`))
+	if err != nil || len(entries) != 3 {
+		w.t.Errorf("C:\\Used holds %v (%v)", entries, err)
+	}
 }
