@@ -92,7 +92,7 @@ func (s *winsite) leavesNothing() {
 		found = left()
 	}
 	if len(found) > 0 {
-		s.t.Errorf("left behind: %s", strings.Join(found, ", "))
+		s.t.Errorf("left behind: %s\n%s", strings.Join(found, ", "), s.m.Run(s.t, "ps axo pid,ppid,etime,args"))
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // TestShipped loads and compiles every shipped profile, with and without facts.
 func TestShipped(t *testing.T) {
 	list := profiles.List()
-	if !slices.Contains(list, "baseline-linux") {
+	if !slices.Contains(list, "baseline-linux") || !slices.Contains(list, "baseline-windows") {
 		t.Fatal(list)
 	}
 	for _, name := range list {
@@ -24,7 +24,7 @@ func TestShipped(t *testing.T) {
 		if p.Name != name || p.Description == "" {
 			t.Errorf("%s calls itself %q: %q", name, p.Name, p.Description)
 		}
-		for _, facts := range []map[string]any{nil, {"os": "linux"}} {
+		for _, facts := range []map[string]any{nil, {"os": "linux"}, {"os": "windows"}} {
 			c, err := p.Compile(profile.Device{Name: "d", Facts: facts})
 			if err != nil || len(c.Resources) == 0 {
 				t.Error(name, c, err)
