@@ -146,7 +146,7 @@ func (w *worker) tryNew(ctx context.Context, way Way, id string, n int) error {
 		err = describe(m.Failed)
 	}
 	if err != nil {
-		part(s, t)
+		w.r.part(s, t)
 		return err
 	}
 	w.hangUpKeeping()

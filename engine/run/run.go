@@ -148,6 +148,7 @@ type Runner struct {
 	reporting sync.Mutex
 	stopped   bool
 	live      map[*worker]bool
+	parting   sync.WaitGroup // connections that have to be ended before this program
 	slots     chan struct{}
 	mute      atomic.Int64 // devices under way that gave up their slots
 }
@@ -238,6 +239,7 @@ func (r *Runner) workers(devices []Device) []*worker {
 // Plan observes all devices and changes nothing.
 func (r *Runner) Plan(ctx context.Context, devices []Device) []Result {
 	r.begin()
+	defer r.parting.Wait()
 	ws := r.workers(devices)
 	r.each(ctx, ws, func(ctx context.Context, w *worker) {
 		w.prepare(ctx)
@@ -252,6 +254,7 @@ func (r *Runner) Plan(ctx context.Context, devices []Device) []Result {
 // and of a large fleet's plans the results keep only what had to be done.
 func (r *Runner) Apply(ctx context.Context, devices []Device, confirm func([]Result) bool) []Result {
 	r.begin()
+	defer r.parting.Wait()
 	ws := r.workers(devices)
 	if confirm == nil {
 		r.each(ctx, ws, func(ctx context.Context, w *worker) {
@@ -298,6 +301,7 @@ func (r *Runner) Apply(ctx context.Context, devices []Device, confirm func([]Res
 // Attach follows a run to its end on devices where it was begun, and has it go on where it stopped half-way.
 func (r *Runner) Attach(ctx context.Context, devices []Device) []Result {
 	r.begin()
+	defer r.parting.Wait()
 	ws := r.workers(devices)
 	r.each(ctx, ws, func(ctx context.Context, w *worker) {
 		w.attach(ctx)

@@ -204,9 +204,9 @@ func (s *session) lost() error {
 
 // close ends the conversation, and calls ended once the executor has ended: an idle one does by itself, and one with a run
 // finishes it alone.
-func (s *session) close(ended func()) {
+func (s *session) close(ended func()) (first bool) {
 	if s.closed.Swap(true) {
-		return
+		return false
 	}
 	go func() {
 		s.process.Stdin().Close()
@@ -214,4 +214,5 @@ func (s *session) close(ended func()) {
 		}
 		ended()
 	}()
+	return true
 }

@@ -190,19 +190,29 @@ func (w *worker) hangUpKeeping() {
 	w.mu.Unlock()
 	switch {
 	case s != nil:
-		part(s, t)
+		w.r.part(s, t)
 	case t != nil:
 		t.Close()
 	}
 }
 
-// part ends a session, and then its connection.
-func part(s *session, t transport.Transport) {
+// part ends a session, and then its connection. Who comes to an end waits for parting.
+func (r *Runner) part(s *session, t transport.Transport) {
+	_, remembered := t.(transport.Remembering)
+	if remembered {
+		r.parting.Add(1)
+	}
 	late := time.AfterFunc(farewell, func() { t.Close() })
-	s.close(func() {
+	first := s.close(func() {
 		late.Stop()
 		t.Close()
+		if remembered {
+			r.parting.Done()
+		}
 	})
+	if !first && remembered {
+		r.parting.Done()
+	}
 }
 
 // prepare connects, compiles and observes. It is true when there is something to do and nothing against doing it.

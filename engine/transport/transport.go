@@ -67,6 +67,10 @@ type Uploader interface {
 	Upload(ctx context.Context, path string, r io.Reader) error
 }
 
+// Remembering is what a transport is whose device doesn't notice that the controller is gone, and goes on with its programs, as
+// the shells of WinRM do: whoever ends waits for Close.
+type Remembering interface{ Remembers() }
+
 // Kind sorts failures by what the caller may do about them. Decide on it, never on an error's text.
 type Kind int
 

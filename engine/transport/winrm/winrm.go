@@ -33,7 +33,10 @@ import (
 	"github.com/fitout-dev/fitout/modules/hint"
 )
 
-var _ transport.Transport = (*Conn)(nil)
+var (
+	_ transport.Transport   = (*Conn)(nil)
+	_ transport.Remembering = (*Conn)(nil)
+)
 
 // Prompt asks whoever sits at the terminal. echo says whether the answer may be seen.
 type Prompt func(ctx context.Context, question string, echo bool) (string, error)
@@ -312,6 +315,9 @@ func (c *Conn) Close() error {
 	c.hangUp()
 	return nil
 }
+
+// Remembers says that a shell outlives a controller that doesn't close it, until its idle time-out.
+func (c *Conn) Remembers() {}
 
 // hangUp closes all connections, and forgets the tickets.
 func (c *Conn) hangUp() {
