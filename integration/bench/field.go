@@ -28,7 +28,8 @@ type field struct {
 	repo     *lab.AptRepo
 }
 
-func newField(ctx context.Context, o *options, profile []byte) (f *field, err error) {
+// openField boots machines of one kind; after an error there is nothing to close.
+func openField(ctx context.Context, o *options, kind lab.Kind) (f *field, err error) {
 	f = &field{o: o, playbook: string(playbook), binary: o.binary}
 	defer func() {
 		if err != nil {
@@ -49,23 +50,35 @@ func newField(ctx context.Context, o *options, profile []byte) (f *field, err er
 	if f.lab, err = lab.Open(ctx, lab.Options{Log: os.Stderr}); err != nil {
 		return f, err
 	}
-	if f.machines, err = f.lab.Boot(ctx, o.machines, lab.Debian); err != nil {
+	if f.machines, err = f.lab.Boot(ctx, o.machines, kind); err != nil {
 		return f, err
 	}
 	f.home = filepath.Join(f.dir, "home")
+	return f, nil
+}
+
+// newField has Debian machines, reached by ssh.
+func newField(ctx context.Context, o *options, profile []byte) (f *field, err error) {
+	if f, err = openField(ctx, o, lab.Debian); err != nil {
+		return f, err
+	}
 	var inventory, hosts strings.Builder
 	fmt.Fprintf(&inventory, "defaults: {profile: site.yaml, connect: {transport: ssh, identityFile: %s}}\ndevices:\n", f.lab.KeyFile)
 	for _, m := range f.machines {
 		fmt.Fprintf(&inventory, "  %s: {address: %s, user: root}\n", m.Name, m.Addr)
 		fmt.Fprintf(&hosts, "%s ansible_host=%s ansible_user=root ansible_ssh_private_key_file=%s ansible_ssh_common_args='-o UserKnownHostsFile=%s'\n", m.Name, m.Addr, f.lab.KeyFile, f.lab.KnownHosts)
 	}
-	return f, errors.Join(
+	err = errors.Join(
 		f.trust(),
 		write(filepath.Join(f.dir, "site.yaml"), profile),
 		write(filepath.Join(f.dir, "inventory.yaml"), []byte(inventory.String())),
 		write(filepath.Join(f.dir, "hosts"), []byte(hosts.String())),
 		write(filepath.Join(f.dir, "ansible.cfg"), fmt.Appendf(nil, "[defaults]\nforks=20\ninterpreter_python=/usr/bin/python3\nlocal_tmp=%s/tmp\n[ssh_connection]\npipelining=True\ncontrol_path_dir=%[1]s/cp\n", f.dir)),
 	)
+	if err != nil {
+		f.close()
+	}
+	return f, err
 }
 
 func write(path string, b []byte) error {

@@ -5,6 +5,7 @@
 //	go run ./integration/bench apply         the same on machines that are fresh
 //	go run ./integration/bench put           200 MB to one machine
 //	go run ./integration/bench scale         noop on 48 machines
+//	go run ./integration/bench winrm         57 resources on a converged Windows machine over WinRM, and uploads to it
 //	go run ./integration/bench simulate      10,000 devices in this process, 1,000 of them hanging, 500 failing, 200 reconnecting
 //	go run ./integration/bench simulate -soak 10m -devices 1000 -hanging 100 -failing 50 -reconnecting 20
 //
@@ -32,7 +33,7 @@ type options struct {
 	simulation
 }
 
-var modes = map[string]func(context.Context, *options) error{"noop": noop, "scale": noop, "apply": apply, "put": put, "simulate": simulate}
+var modes = map[string]func(context.Context, *options) error{"noop": noop, "scale": noop, "apply": apply, "put": put, "winrm": overWinRM, "simulate": simulate}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == floorCommand {
