@@ -51,9 +51,9 @@ func TestADocumentComesBackFromItsRecords(t *testing.T) {
 	run := wire.Document{ID: "r1", Key: bytes.Repeat([]byte{1}, keySize), Secrets: []string{"geheim", "inhalt"}, Settings: wire.Settings{Reboot: wire.RebootIfNeeded},
 		Expect: map[string]string{"probe/a": "digest"}, Resources: []wire.Resource{
 			resource("probe", "open", `"value":"plain"`),
-			resource("probe", "marked", `"value":"x1"`, func(r *wire.Resource) { r.Secret = []string{"value"} }),
+			resource("probe", "marked", `"value":"heimlich"`, func(r *wire.Resource) { r.Secret = []string{"value"} }),
 			resource("probe", "unmarked", `"value":"it is geheim"`),
-			resource("probe", "login", "", func(r *wire.Resource) { r.Connect = map[string]any{"user": "admin", "password": "pw1"} }),
+			resource("probe", "login", "", func(r *wire.Resource) { r.Connect = map[string]any{"user": "admin", "password": "kennwort"} }),
 		}}
 	hash := strings.Repeat("ab", 32)
 	store := newContents("/x/store")
@@ -63,7 +63,7 @@ func TestADocumentComesBackFromItsRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		for _, secret := range []string{"geheim", "inhalt", "x1", "pw1", string(run.Key)} {
+		for _, secret := range []string{"geheim", "inhalt", "heimlich", "kennwort", string(run.Key)} {
 			if bytes.Contains(r.Data, []byte(secret)) {
 				t.Errorf("%q is in a record", secret)
 			}

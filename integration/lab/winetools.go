@@ -133,7 +133,7 @@ func personalizeWine(root string) error {
 		return err
 	}
 	if !machineGUID.Match(b) {
-		return errors.New("Wine's registry has no MachineGuid")
+		return errors.New("the registry of Wine has no MachineGuid")
 	}
 	h := randomHex(16)
 	guid := fmt.Sprintf(`"MachineGuid"="%s-%s-%s-%s-%s"`, h[:8], h[8:12], h[12:16], h[16:20], h[20:])

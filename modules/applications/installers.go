@@ -154,22 +154,6 @@ func (i Installer) registryValue() (hive, key, name string, err error) {
 	return hive, key[:at], key[at+1:], nil
 }
 
-// entryName is what an uninstall entry is looked for by, or "".
-func (i Installer) entryName() string {
-	if i.Entry == "" && i.ProductCode == "" && i.File == "" && i.Registry == "" {
-		return i.Name
-	}
-	return i.Entry
-}
-
-// isEntry says whether a name is the one that is looked for.
-func isEntry(pattern, name string) bool {
-	if start, ok := strings.CutSuffix(pattern, "*"); ok {
-		return len(name) >= len(start) && strings.EqualFold(name[:len(start)], start)
-	}
-	return strings.EqualFold(name, pattern)
-}
-
 // versionMet says whether a version is one that is wanted, and whether it is newer than that.
 func versionMet(want, have string) (met, newer bool) {
 	bare := strings.TrimSpace(strings.TrimPrefix(want, ">="))

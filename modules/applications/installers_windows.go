@@ -350,3 +350,19 @@ func (r Installers) run(ctx context.Context, h *host.Host, want Installer, what,
 		return out, hint.New(err, "if the installer's documentation calls that a success, add it to `exitCodes`")
 	}
 }
+
+// entryName is what an uninstall entry is looked for by, or "".
+func (i Installer) entryName() string {
+	if i.Entry == "" && i.ProductCode == "" && i.File == "" && i.Registry == "" {
+		return i.Name
+	}
+	return i.Entry
+}
+
+// isEntry says whether a name is the one that is looked for.
+func isEntry(pattern, name string) bool {
+	if start, ok := strings.CutSuffix(pattern, "*"); ok {
+		return len(name) >= len(start) && strings.EqualFold(name[:len(start)], start)
+	}
+	return strings.EqualFold(name, pattern)
+}

@@ -22,7 +22,7 @@ type Pair struct {
 	Count *int `json:"count,omitzero" fit:"managed" title:"Count"`
 }
 
-type Pairs struct{ forgets bool }
+type Pairs struct{}
 
 func (p Pairs) Observe(_ context.Context, h *host.Host, want Pair) (Pair, error) {
 	have := Pair{Path: want.Path, Count: modules.Ptr(0), State: modules.Absent}

@@ -133,10 +133,6 @@ func der(s string) ([]byte, error) {
 	return b, nil
 }
 
-func asPEM(der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-}
-
 // Compare takes certificates by their bytes, however they are written.
 func (Certificates) Compare(property string, want, have Certificate) (met, ok bool) {
 	if property != "certificate" || want.Certificate == nil || have.Certificate == nil {

@@ -2,6 +2,7 @@ package security
 
 import (
 	"context"
+	"encoding/pem"
 
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/host"
@@ -105,4 +106,8 @@ func (r Certificates) Apply(_ context.Context, h *host.Host, want, have Certific
 		return modules.Outcome{}, nil
 	}
 	return modules.Outcome{}, s.Rename(h, print, *want.FriendlyName)
+}
+
+func asPEM(der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }

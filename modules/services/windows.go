@@ -74,39 +74,6 @@ func recovery(list []string) ([]scm.Action, error) {
 	return out, nil
 }
 
-// tell tells a service of Windows as the resource type does.
-func tell(want Service, s *scm.Service) Service {
-	have := Service{Name: want.Name}
-	if s == nil {
-		have.State, have.Enablement = modules.Absent, "not-found"
-		return have
-	}
-	c := s.Config
-	have.State, have.Unit, have.Enablement, have.Active = modules.Present, s.Name, *c.Start, s.State.String()
-	have.Start, have.Program, have.DisplayName, have.Description, have.Account = c.Start, c.Program, c.DisplayName, c.Description, c.Account
-	have.Dependencies = c.Dependencies
-	for _, a := range c.Recovery {
-		have.Recovery = append(have.Recovery, a.String())
-	}
-	have.Enabled = modules.Ptr(!slices.Contains([]string{scm.Manual, scm.Disabled}, *c.Start))
-	have.Masked = modules.Ptr(*c.Start == scm.Disabled)
-	switch s.State {
-	case scm.Running:
-		have.Running = modules.Ptr(true)
-	case scm.Stopped:
-		have.Running = modules.Ptr(false)
-	}
-	switch {
-	case s.Driver:
-		have.Lost = "it is a driver"
-	case s.Shared:
-		have.Lost = "it shares a process with others"
-	case scm.NeedsPassword(*c.Account):
-		have.Lost = "the password of " + *c.Account + " is not known"
-	}
-	return have
-}
-
 // Compare knows that accounts and lists of services are written in several ways.
 func (Services) Compare(property string, want, have Service) (met, ok bool) {
 	fold := func(a, b *string) bool { return a != nil && b != nil && strings.EqualFold(*a, *b) }

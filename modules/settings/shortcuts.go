@@ -159,13 +159,6 @@ func parseIcon(s string) (file string, index int32) {
 	return s, 0
 }
 
-func formatIcon(file string, index int32) string {
-	if file == "" || index == 0 {
-		return file
-	}
-	return file + "," + strconv.Itoa(int(index))
-}
-
 var modifiers = []string{"shift", "ctrl", "alt"} // from the lowest bit on
 
 // parseHotkey reads keys as IShellLink has them: the key, and above it the modifiers.

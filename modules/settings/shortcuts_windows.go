@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -85,4 +86,11 @@ func writeShortcut(h *host.Host, want Shortcut) error {
 		return fmt.Errorf("shortcut %s: %w", want.Path, err)
 	}
 	return h.Write(want.Path, bytes.NewReader(content), host.Attr{})
+}
+
+func formatIcon(file string, index int32) string {
+	if file == "" || index == 0 {
+		return file
+	}
+	return file + "," + strconv.Itoa(int(index))
 }

@@ -45,8 +45,10 @@ func (c *Conn) send(ctx context.Context, message string, patience time.Duration)
 		}
 		if a.status == http.StatusUnauthorized {
 			w.close()
-			if w.used && !again {
-				continue // the server has forgotten who we are, and did nothing: tell it once more
+			// The server has forgotten who we are, and did nothing: tell it once more. A connection that logs in by itself, not
+			// with each request, has been accepted before its first.
+			if (w.used || w.basic == "") && !again {
+				continue
 			}
 			_, offers := a.challenge()
 			return nil, c.refuse(&refusal{method: c.login.method, offers: offers})

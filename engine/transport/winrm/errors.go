@@ -1,3 +1,5 @@
+//lint:file-ignore ST1008 a cause and its remedy stand in this order, as people read them
+
 package winrm
 
 import (

@@ -174,7 +174,7 @@ func (c *Conn) hasRealm() bool {
 		return false
 	}
 	_, realm, ok := strings.Cut(c.o.User, "@")
-	return c.o.Realm != "" || c.o.Keytab != "" || ok && strings.Contains(realm, ".") || c.o.Password == nil && c.kerberosOptions(nil).HasTicket()
+	return c.o.Realm != "" || c.o.Keytab != "" || ok && strings.Contains(realm, ".") || c.o.Password == nil && c.kerberosOptions(context.Background()).HasTicket()
 }
 
 func (c *Conn) kerberosOptions(ctx context.Context) kerberos.Options {

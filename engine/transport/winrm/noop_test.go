@@ -11,6 +11,7 @@ import (
 	"github.com/fitout-dev/fitout/engine/profile"
 	"github.com/fitout-dev/fitout/engine/run"
 	"github.com/fitout-dev/fitout/engine/transport"
+	labwinrm "github.com/fitout-dev/fitout/integration/lab/winrm"
 )
 
 // A converged device costs few requests, however many resources there are: it is their number that a slow line makes felt.
@@ -32,8 +33,8 @@ lines: [{path: /etc/environment, line: "A=1"}]
 		options func(*testing.T) Options
 		most    int64
 	}{
-		{"basic over https", func(t *testing.T) Options { return newServer(t).options() }, 9}, // 6, as a rule
-		{"sealed ntlm", func(t *testing.T) Options { return newNTLMServer(t).options() }, 13}, // and two logins
+		{"basic over https", func(t *testing.T) Options { return newServer(t).options() }, 9},                                    // 6, as a rule
+		{"sealed ntlm", func(t *testing.T) Options { return labOptions(t, labServer(t, labwinrm.Config{}), byNTLM, false) }, 13}, // and two logins
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := test.options(t)

@@ -10,9 +10,7 @@
 package scm
 
 import (
-	"encoding/binary"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -113,21 +111,6 @@ func ParseAction(s string) (Action, error) {
 	return a, nil
 }
 
-// parseFailureActions reads what the manager keeps in the value FailureActions: five numbers of 32 bits, of which the fourth
-// is how many actions follow, and for each action its type and its delay in milliseconds.
-func parseFailureActions(b []byte) []Action {
-	const header = 20
-	if len(b) < header {
-		return nil
-	}
-	n := int(binary.LittleEndian.Uint32(b[12:]))
-	list := []Action{}
-	for i := header; n > 0 && i+8 <= len(b); i, n = i+8, n-1 {
-		list = append(list, Action{binary.LittleEndian.Uint32(b[i:]), time.Duration(binary.LittleEndian.Uint32(b[i+4:])) * time.Millisecond})
-	}
-	return list
-}
-
 // SameAccount says whether two spellings name the same account, as far as that can be told without asking anybody.
 func SameAccount(a, b string) bool { return plainAccount(a) == plainAccount(b) }
 
@@ -150,43 +133,4 @@ func plainAccount(s string) string {
 func NeedsPassword(account string) bool {
 	p := plainAccount(account)
 	return p != "localsystem" && p != "localservice" && p != "networkservice" && !strings.HasPrefix(p, `ntservice\`) && !strings.HasSuffix(p, "$")
-}
-
-// fullAccount is how the manager wants Windows' own accounts.
-func fullAccount(s string) string {
-	switch plainAccount(s) {
-	case "localsystem":
-		return "LocalSystem"
-	case "localservice":
-		return `NT AUTHORITY\LocalService`
-	case "networkservice":
-		return `NT AUTHORITY\NetworkService`
-	}
-	if !strings.ContainsAny(s, `\@`) {
-		return `.\` + s
-	}
-	return s
-}
-
-// startNumber is a start's number, and whether it is delayed.
-func startNumber(s string) (n uint32, delayed bool) {
-	switch s {
-	case Auto:
-		return 2, false
-	case Delayed:
-		return 2, true
-	case Manual:
-		return 3, false
-	}
-	return 4, false
-}
-
-func startName(n uint32, delayed bool) string {
-	switch {
-	case n == 2 && delayed:
-		return Delayed
-	case n < 5:
-		return []string{"boot", "system", Auto, Manual, Disabled}[n]
-	}
-	return "start " + strconv.Itoa(int(n))
 }

@@ -1,11 +1,14 @@
 package scm
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -342,4 +345,58 @@ func (m *Manager) dependents(name string) ([]string, error) {
 	}
 	visit(name, 0)
 	return out, nil
+}
+
+// parseFailureActions reads what the manager keeps in the value FailureActions: five numbers of 32 bits, of which the fourth
+// is how many actions follow, and for each action its type and its delay in milliseconds.
+func parseFailureActions(b []byte) []Action {
+	const header = 20
+	if len(b) < header {
+		return nil
+	}
+	n := int(binary.LittleEndian.Uint32(b[12:]))
+	list := []Action{}
+	for i := header; n > 0 && i+8 <= len(b); i, n = i+8, n-1 {
+		list = append(list, Action{binary.LittleEndian.Uint32(b[i:]), time.Duration(binary.LittleEndian.Uint32(b[i+4:])) * time.Millisecond})
+	}
+	return list
+}
+
+// fullAccount is how the manager wants Windows' own accounts.
+func fullAccount(s string) string {
+	switch plainAccount(s) {
+	case "localsystem":
+		return "LocalSystem"
+	case "localservice":
+		return `NT AUTHORITY\LocalService`
+	case "networkservice":
+		return `NT AUTHORITY\NetworkService`
+	}
+	if !strings.ContainsAny(s, `\@`) {
+		return `.\` + s
+	}
+	return s
+}
+
+// startNumber is a start's number, and whether it is delayed.
+func startNumber(s string) (n uint32, delayed bool) {
+	switch s {
+	case Auto:
+		return 2, false
+	case Delayed:
+		return 2, true
+	case Manual:
+		return 3, false
+	}
+	return 4, false
+}
+
+func startName(n uint32, delayed bool) string {
+	switch {
+	case n == 2 && delayed:
+		return Delayed
+	case n < 5:
+		return []string{"boot", "system", Auto, Manual, Disabled}[n]
+	}
+	return "start " + strconv.Itoa(int(n))
 }

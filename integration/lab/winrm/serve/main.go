@@ -16,6 +16,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "winrm:", err)
 		os.Exit(1)
 	}
+	select {}
 }
 
 func serve(args []string) error {
@@ -43,8 +44,5 @@ func serve(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Listen(c.HTTP, c.HTTPS); err != nil {
-		return err
-	}
-	select {}
+	return s.Listen(c.HTTP, c.HTTPS)
 }
