@@ -266,12 +266,17 @@ func (g *generator) resource(t *modules.Type, common []string) (object, error) {
 func limits(on, experimental []string) string {
 	text := ""
 	if on != nil {
-		text += " On " + strings.Join(on, " and ") + " only."
+		text += " On " + systems(on) + " only."
 	}
 	if experimental != nil {
-		text += " Experimental on " + strings.Join(experimental, " and ") + ": it was not tried on a real system there."
+		text += " Experimental on " + systems(experimental) + ": it was not tried on a real system there."
 	}
 	return text
+}
+
+// systems are platforms as people call them.
+func systems(platforms []string) string {
+	return strings.NewReplacer("linux", "Linux", "windows", "Windows", "darwin", "macOS").Replace(strings.Join(platforms, " and "))
 }
 
 // blob adds the properties that a profile writes for a content.
