@@ -134,11 +134,8 @@ func setAccountGroups(h *host.Host, want User) error {
 	if err != nil {
 		return err
 	}
-	in := func(list []string, name string) bool {
-		return slices.ContainsFunc(list, func(g string) bool { return strings.EqualFold(g, name) })
-	}
 	for _, g := range want.Groups {
-		if !in(has, g) {
+		if !listed(has, g) {
 			h.Step("add user "+want.Name+" to", g)
 			if err := netapi.AddMember(g, want.Name); err != nil {
 				return err
@@ -146,7 +143,7 @@ func setAccountGroups(h *host.Host, want User) error {
 		}
 	}
 	for _, g := range has {
-		if want.GroupsExact && !in(want.Groups, g) {
+		if want.GroupsExact && !listed(want.Groups, g) {
 			h.Step("take user "+want.Name+" out of", g)
 			if err := netapi.RemoveMember(g, want.Name); err != nil {
 				return err

@@ -42,17 +42,19 @@ func checkAccountName(kind, name string, most int) error {
 	return nil
 }
 
+// listed says whether a list has a name, in whatever letters.
+func listed(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(g string) bool { return strings.EqualFold(g, name) })
+}
+
 // accountGroupsMet is groupsMet where letter case doesn't count.
 func accountGroupsMet(want, have User) bool {
-	in := func(list []string, name string) bool {
-		return slices.ContainsFunc(list, func(g string) bool { return strings.EqualFold(g, name) })
-	}
 	for _, g := range want.Groups {
-		if !in(have.Groups, g) {
+		if !listed(have.Groups, g) {
 			return false
 		}
 	}
-	return !want.GroupsExact || !slices.ContainsFunc(have.Groups, func(g string) bool { return !in(want.Groups, g) })
+	return !want.GroupsExact || !slices.ContainsFunc(have.Groups, func(g string) bool { return !listed(want.Groups, g) })
 }
 
 // inverseOfAccount puts back what want had set. Windows tells no password, and an account that is made anew is another one.
