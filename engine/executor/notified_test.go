@@ -84,6 +84,8 @@ func TestANotificationIsRecordedBeforeItIsStruckOut(t *testing.T) {
 	})
 	c := connect(t, d)
 	c.run(doc("r1", resource("probe", "conf", "", notifies("probe/daemon")), resource("probe", "daemon", "", after("probe/conf"))))
+	c.in.Close()
+	<-c.served // it tidies up after the last event
 	if len(early) == 0 || early[0] != "probe/daemon" {
 		t.Errorf("when the notification was struck out, the journal had those of %q", early)
 	}

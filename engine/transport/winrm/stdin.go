@@ -39,10 +39,10 @@ func (s *stdin) run() {
 		case <-s.p.killed:
 		}
 		err := io.ErrClosedPipe
-		if s.p.lost != nil && !s.p.isKilled() {
-			err = s.p.lost
-		} else if s.p.isKilled() {
+		if s.p.isKilled() {
 			err = s.afterKill()
+		} else if s.p.lost != nil {
+			err = s.p.lost
 		}
 		s.fail(err)
 		s.p.cancel()
