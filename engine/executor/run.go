@@ -455,6 +455,11 @@ func (r *run) apply(ctx context.Context, items []*item, wants, haves []any) []mo
 			results[i].Err = fmt.Errorf("applying: %w", err)
 		}
 	}
+	if err := r.host.Settle(ctx); err != nil { // what will be recorded as done must not be undone by a power cut
+		for i := range results {
+			results[i].Err = cmp.Or(results[i].Err, err)
+		}
+	}
 	return results
 }
 
@@ -513,6 +518,9 @@ func (r *run) notify(ctx context.Context, it *item, e *wire.Event) {
 	}
 	if err == nil {
 		err = callErr
+	}
+	if err == nil {
+		err = r.host.Settle(ctx) // what a notified command has written
 	}
 	if err != nil && !errors.Is(err, host.ErrNeedsSystem) {
 		r.fail(e, fmt.Errorf("notified by %s: %w", from, err))

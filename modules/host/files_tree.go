@@ -33,6 +33,7 @@ func (h *Host) Tree(name string) (*Tree, error) {
 	if err != nil {
 		return nil, clean(err, "open", name)
 	}
+	h.loose.Store(true)
 	return &Tree{name, root, h.steps, mounts}, nil
 }
 
@@ -117,6 +118,7 @@ func (h *Host) RemoveAll(name string) error {
 			return fmt.Errorf("remove %s: %s is a mount point", name, filepath.Join(name, mounts[0]))
 		}
 	}
+	h.loose.Store(true)
 	h.steps.before("remove all of", name)
 	return clean(os.RemoveAll(p), "remove", name)
 }

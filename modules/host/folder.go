@@ -28,6 +28,7 @@ func (h *Host) OpenFolder(name string) (*Folder, error) {
 	if err != nil {
 		return nil, clean(err, "open", name)
 	}
+	h.loose.Store(true)
 	return &Folder{r, name, h.steps}, nil
 }
 

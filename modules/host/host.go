@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // ErrNeedsSystem is returned by what can't be observed or changed in a root that isn't the running system's. It shows as
@@ -34,6 +35,7 @@ type Host struct {
 	log     *slog.Logger
 	secrets *strings.Replacer
 	steps   steps
+	loose   atomic.Bool // something was changed that no one has synced: see Settle
 
 	mu      sync.Mutex
 	memo    map[string]*memo

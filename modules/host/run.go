@@ -48,6 +48,7 @@ func (h *Host) Run(ctx context.Context, c Cmd) (Result, error) {
 		}
 	}
 	start := time.Now()
+	defer h.loose.Store(true)
 	res, err := h.runner.Run(ctx, c)
 	h.log.Debug("ran", "argv", h.Scrub(strings.Join(c.Args, " ")), "code", res.Code, "took", time.Since(start).Round(time.Millisecond))
 	if err != nil {
