@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -46,6 +47,8 @@ type kind struct {
 	restarts bool
 	// cuts says that connections hang for as long as it lasts.
 	cuts bool
+	// jumps says that the machine's clock is set meanwhile. That is no reason for a run to fail.
+	jumps bool
 }
 
 const ms = time.Millisecond
@@ -70,7 +73,7 @@ var kinds = []kind{
 }
 
 func kindNamed(name string) kind {
-	for _, k := range append(kinds, powerCut) {
+	for _, k := range append(kinds, powerCut, clockJump) {
 		if k.name == name {
 			return k
 		}
@@ -284,7 +287,35 @@ func flip(path string, chance uint64) error {
 	return err
 }
 
-// powerCut is for virtual machines alone: the disk of a container loses nothing.
-var powerCut = kind{name: "power cut", restarts: true, do: func(ctx context.Context, s *station, _ *controller, _ fault) error {
-	return errors.Join(s.m.Crash(), s.m.Start(ctx))
-}}
+// powerCut and clockJump are for virtual machines alone: the disk of a container loses nothing, and its clock is the host's.
+var (
+	powerCut = kind{name: "power cut", restarts: true, do: func(ctx context.Context, s *station, _ *controller, _ fault) error {
+		return errors.Join(s.m.Crash(), s.m.Start(ctx))
+	}}
+	clockJump = kind{name: "clock jumps", hold: [2]time.Duration{300 * ms, 4000 * ms}, jumps: true, do: jump}
+)
+
+// jump sets the clock forward by hours and back by days, or the other way round, and right again once the run is over.
+func jump(ctx context.Context, s *station, c *controller, f fault) error {
+	by := []string{fmt.Sprintf("%d hours", 2+f.chance%22), fmt.Sprintf("%d days ago", 1+f.chance>>8%9)}
+	if f.chance>>16%2 == 0 {
+		slices.Reverse(by)
+	}
+	for i, d := range by {
+		if i > 0 {
+			last(ctx, f.hold)
+		}
+		if _, err := s.m.Exec(ctx, "date -s '"+d+"'"); err != nil {
+			return err
+		}
+	}
+	t := time.NewTimer(c.patience)
+	defer t.Stop()
+	select {
+	case <-c.ended:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	_, err := s.m.Exec(ctx, fmt.Sprintf("date -s @%d", time.Now().Unix()))
+	return err
+}

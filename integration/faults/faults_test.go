@@ -40,6 +40,18 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
+// TestClockJumps sets the clock of a virtual machine forward and back in the middle of a run.
+func TestClockJumps(t *testing.T) {
+	if os.Getenv("FITOUT_POWERCUTS") == "" {
+		t.Skip("takes some minutes under emulation: set FITOUT_POWERCUTS=1")
+	}
+	st := &storm{lab: lab.New(t), seed: 5, machines: 1, kind: lab.QEMU, kinds: []kind{clockJump}, rounds: []int{0}}
+	st.check(t)
+	if n := st.done[0].evidence.jumps(); n == 0 {
+		t.Error("no event came after the clock was set: this proves nothing")
+	}
+}
+
 func (st *storm) check(t *testing.T) {
 	st.dir, st.log, st.repeat = filepath.Join(os.TempDir(), "fitout-faults"), t.Output(), fmt.Sprintf("go run ./integration/faults -seed %d", st.seed)
 	err := st.run(t.Context())

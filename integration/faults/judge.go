@@ -21,6 +21,7 @@ type record struct {
 
 // event is something that happened in a run.
 type event struct {
+	N                     int
 	Time                  time.Time
 	Type, Address, Status string
 	Changes               []struct{ Property string }
@@ -47,6 +48,8 @@ type evidence struct {
 	hung          []string          // commands that did not end
 	forgot        bool              // a fault destroyed what the device knows of its runs
 	restarted     bool              // a fault restarted the machine
+	jumped        bool              // a fault set the machine's clock
+	first         int               // the exit status of the run under faults
 	begins        map[string][]time.Time
 	read          map[string]string // by service: the digest of the configuration that it read last
 	left          []string
@@ -75,8 +78,11 @@ func judge(e *evidence) []breach {
 	if !e.recovered {
 		found(notConverged, "the last run did not end well")
 	}
+	if e.jumped && e.first != 0 {
+		found(notConverged, "the run under which the clock jumped ended with exit status %d", e.first)
+	}
 	for _, line := range e.hung {
-		found(notConverged, "%s did not end within %s", line, patience)
+		found(notConverged, "%s did not end in time", line)
 	}
 	recorded := map[string]bool{} // a failure, too, is a result that was told
 	for _, run := range e.runs {
@@ -98,6 +104,15 @@ func judge(e *evidence) []breach {
 	for _, address := range e.told {
 		if !recorded[address] && !e.forgot {
 			found(lost, "%s: a run said that it was changed, and does so no more", address)
+		}
+	}
+	for _, run := range e.runs {
+		for _, d := range run.Devices {
+			for i, event := range d.Events[min(1, len(d.Events)):] {
+				if before := d.Events[i].N; event.N <= before {
+					found(lost, "event %d of %s comes after event %d", event.N, run.ID, before)
+				}
+			}
 		}
 	}
 	e.repetitions(found)
@@ -138,6 +153,9 @@ func (e *evidence) untilRestart(address string) bool {
 
 // repetitions looks for what was recorded as complete and done again.
 func (e *evidence) repetitions(found func(promise, format string, args ...any)) {
+	if e.jumped {
+		e.counted(found)
+	}
 	done := map[string]string{} // address, run
 	for i, run := range e.runs {
 		var next time.Time
@@ -152,7 +170,7 @@ func (e *evidence) repetitions(found func(promise, format string, args ...any)) 
 			if !event.notified() {
 				done[event.Address] = run.ID
 			}
-			if !isCommand {
+			if !isCommand || e.jumped {
 				continue
 			}
 			for _, at := range e.begins[name] {
@@ -162,6 +180,35 @@ func (e *evidence) repetitions(found func(promise, format string, args ...any)) 
 			}
 		}
 	}
+}
+
+// counted looks for the same where the clock can't tell: a command has begun as often as runs say that they have run it.
+func (e *evidence) counted(found func(promise, format string, args ...any)) {
+	told := map[string]int{}
+	for _, run := range e.runs {
+		for _, event := range run.resolved("changed", "failed") {
+			told[strings.TrimPrefix(event.Address, "commands/")]++
+		}
+	}
+	for name, begins := range e.begins {
+		if len(begins) > told[name] {
+			found(repeated, "commands/%s began %d times, and the runs tell of %d", name, len(begins), told[name])
+		}
+	}
+}
+
+// jumps is how often the clock was set by an hour or more between one event of a run and the next.
+func (e *evidence) jumps() (n int) {
+	for _, run := range e.runs {
+		for _, d := range run.Devices {
+			for i, event := range d.Events[min(1, len(d.Events)):] {
+				if event.Time.Sub(d.Events[i].Time).Abs() >= time.Hour {
+					n++
+				}
+			}
+		}
+	}
+	return n
 }
 
 // resolved are the events that say what became of a resource, if it is one of these.

@@ -114,11 +114,26 @@ func TestJudge(t *testing.T) {
 			e.before["sysctl/net.ipv4.tcp_fin_timeout"], e.restarted = "43 51", true
 			e.drop("sysctl/net.ipv4.tcp_fin_timeout")
 		}, []string{lost}},
-		"a resource that failed ": {func(e *evidence) { e.runs[0].Devices[0].Events[0].Status = "failed"; e.told = nil }, nil},
+		"events are out of order": {func(e *evidence) { e.runs[0].Devices[0].Events[1].N = -1 }, []string{lost}},
+		"the clock is set back after a command": {func(e *evidence) {
+			e.jumped = true
+			e.begins["always"][0] = e.runs[0].Started.Add(time.Hour)
+		}, nil},
+		"and the command ran once more": {func(e *evidence) {
+			e.jumped = true
+			e.begins["always"] = append(e.begins["always"], e.runs[0].Started)
+		}, []string{repeated}},
+		"the run failed when the clock was set": {func(e *evidence) { e.jumped, e.first = true, 3 }, []string{notConverged}},
+		"a resource that failed ":               {func(e *evidence) { e.runs[0].Devices[0].Events[0].Status = "failed"; e.told = nil }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := honest()
 			c.change(e)
+			for _, run := range e.runs {
+				for i := range run.Devices[0].Events {
+					run.Devices[0].Events[i].N += i + 1
+				}
+			}
 			kinds := map[string]bool{}
 			for _, b := range judge(e) {
 				kinds[b.promise] = true

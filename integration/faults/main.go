@@ -7,7 +7,8 @@
 //	go run ./integration/faults -n 1000 -seed 7          # the long storm
 //	go run ./integration/faults -seed 7 -only 123        # one of its rounds again
 //	go run ./integration/faults -kinds crash,reboot      # only these
-//	go run ./integration/faults -powercuts 50            # power cuts of a virtual machine
+//	go run ./integration/faults -powercuts 50            # power cuts of virtual machines
+//	go run ./integration/faults -clocks 10               # clocks of virtual machines that jump
 //
 // A round begins on a machine that is clean, at an earlier release, or damaged in some places. A run of some forty small
 // resources starts, and at an instant that the seed gives, something happens: the controller or the executor is killed or
@@ -25,8 +26,11 @@
 // written is lost, and of what it had written since its last flush each sector is there or isn't, as chance has it. Not
 // simulated: drives that lie about a flush, and sectors that are half written.
 //
-// go test is a storm of a minute. Power cuts take minutes, since the virtual machine is emulated: one is part of the tests
-// where FITOUT_POWERCUTS is set.
+// The clock of a virtual machine is set forward by hours and back by days in the middle of a run. The run must end well
+// all the same, with its events in their order, and no command may have begun more often than runs tell.
+//
+// go test is a storm of a minute. A virtual machine takes minutes, since it is emulated: a power cut and a clock that jumps
+// are part of the tests where FITOUT_POWERCUTS is set.
 //
 // The storm is a black box: it uses the command, its files and what it prints. It ends with a table, and with exit status 1
 // where a promise was broken; each such round is told with the command that repeats it, and with a folder that has all that
@@ -52,7 +56,8 @@ func main() {
 	machines := flag.Int("machines", 4, "how many at once")
 	only := flag.Int("only", -1, "only the round with this number")
 	among := flag.String("kinds", "", "only faults whose kind contains one of these words, divided by commas")
-	cuts := flag.Int("powercuts", 0, "instead: cut the power of a virtual machine this often")
+	cuts := flag.Int("powercuts", 0, "instead: cut the power of virtual machines this often")
+	clocks := flag.Int("clocks", 0, "instead: set the clocks of virtual machines in this many runs")
 	fitout := flag.String("fitout", "", "a release to use; otherwise one is made of the source")
 	dir := flag.String("keep", filepath.Join(os.TempDir(), "fitout-faults"), "folder for what is known of failures")
 	all := flag.Bool("all", false, "keep what is known of all rounds")
@@ -65,9 +70,12 @@ func main() {
 		st.repeat += fmt.Sprintf(" -kinds %q", *among)
 	}
 	if *cuts > 0 {
-		*n = *cuts
-		st.kind, st.kinds = lab.QEMU, []kind{powerCut}
+		*n, st.kind, st.kinds = *cuts, lab.QEMU, []kind{powerCut}
 		st.repeat += " -powercuts 1"
+	}
+	if *clocks > 0 {
+		*n, st.kind, st.kinds = *clocks, lab.QEMU, []kind{clockJump}
+		st.repeat += " -clocks 1"
 	}
 	for i := range *n {
 		st.rounds = append(st.rounds, i)

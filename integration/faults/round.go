@@ -99,7 +99,7 @@ func (r *round) prepare(ctx context.Context, s *station) (*site, error) {
 
 // run carries the round out.
 func (r *round) run(ctx context.Context, s *station) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*s.patience())
 	defer cancel()
 	if r.err = r.attempt(ctx, s); r.err == nil {
 		r.breaches = judge(r.evidence)
@@ -140,16 +140,18 @@ func (r *round) attempt(ctx context.Context, s *station) error {
 	var now, later []fault
 	for _, f := range r.faults {
 		k := kindNamed(f.kind)
-		e.forgot, e.restarted = e.forgot || k.forgets, e.restarted || k.restarts
+		e.forgot, e.restarted, e.jumped = e.forgot || k.forgets, e.restarted || k.restarts, e.jumped || k.jumps
 		if f.later {
 			later = append(later, f)
 		} else {
 			now = append(now, f)
 		}
 	}
-	if _, err := r.under(ctx, s, now, apply); err != nil {
+	first, err := r.under(ctx, s, now, apply)
+	if err != nil {
 		return err
 	}
+	e.first = first.code
 	if len(later) > 0 {
 		if _, err := r.under(ctx, s, later, apply); err != nil {
 			return err

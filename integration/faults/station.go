@@ -47,7 +47,7 @@ func newStation(ctx context.Context, m *lab.Machine, repo *lab.AptRepo, fitout, 
 	}
 	connect := "identityFile: " + m.KeyFile
 	if m.Kind == lab.QEMU { // emulated: a handshake may take half a minute
-		connect += ", timeout: 3m"
+		connect += ", timeout: 5m"
 	}
 	inventory := fmt.Sprintf("secrets: secrets.age\ndefaults: {profile: storm, connect: {%s}}\ndevices:\n  dev: {address: %s, user: root}\n", connect, m.Addr)
 	err := errors.Join(
@@ -135,6 +135,8 @@ type controller struct {
 	stdout  *stream
 	stderr  bytes.Buffer
 	ended   chan struct{}
+
+	patience time.Duration
 }
 
 // stream keeps what a command prints and tells how many lines there are.
@@ -172,7 +174,7 @@ func (s *stream) reach(n int) <-chan struct{} {
 
 // start starts fitout.
 func (s *station) start(ctx context.Context, in io.Reader, args ...string) (*controller, error) {
-	c := &controller{line: "fitout " + strings.Join(args, " "), started: time.Now(), stdout: &stream{}, ended: make(chan struct{})}
+	c := &controller{line: "fitout " + strings.Join(args, " "), started: time.Now(), stdout: &stream{}, ended: make(chan struct{}), patience: s.patience()}
 	c.cmd = exec.CommandContext(ctx, s.fitout, args...)
 	c.cmd.Dir, c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = s.dir, in, c.stdout, &c.stderr
 	home := filepath.Join(s.dir, "home")
@@ -219,12 +221,17 @@ type result struct {
 }
 
 // patience is how long a run may take, whatever happens to it.
-const patience = 3 * time.Minute
+func (s *station) patience() time.Duration {
+	if s.m.Kind == lab.QEMU {
+		return 15 * time.Minute
+	}
+	return 3 * time.Minute
+}
 
 // wait returns when the command has ended; one that hangs is killed.
 func (c *controller) wait(ctx context.Context) *result {
 	r := &result{line: c.line}
-	t := time.NewTimer(patience)
+	t := time.NewTimer(c.patience)
 	defer t.Stop()
 	select {
 	case <-c.ended:

@@ -146,7 +146,11 @@ func (st *storm) finish(ctx context.Context, s *station, r *round) error {
 	st.mu.Unlock()
 	dir := filepath.Join(st.dir, fmt.Sprintf("seed-%d-round-%d", st.seed, r.n))
 	if r.err == nil && len(r.breaches) == 0 {
-		fmt.Fprintf(st.log, "%d/%d: round %d: %s: %d runs, %.1f s\n", count, len(st.rounds), r.n, r, len(r.results), r.took.Seconds())
+		jumps := ""
+		if r.evidence.jumped {
+			jumps = fmt.Sprintf(", the clock jumped %d times between events", r.evidence.jumps())
+		}
+		fmt.Fprintf(st.log, "%d/%d: round %d: %s: %d runs, %.1f s%s\n", count, len(st.rounds), r.n, r, len(r.results), r.took.Seconds(), jumps)
 		if st.all {
 			return r.keep(ctx, s, dir)
 		}

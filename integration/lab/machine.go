@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Kind is a kind of machine.
@@ -71,12 +73,13 @@ type Machine struct {
 	dir      string
 	cgroups  []string
 
-	fresh bool        // the disk has to be made
-	quit  atomic.Bool // do not start again
-	mu    sync.Mutex
-	proc  *exec.Cmd
-	done  chan struct{} // closed when the machine is down for good
-	down  error         // why; set before done is closed
+	fresh  bool        // the disk has to be made
+	quit   atomic.Bool // do not start again
+	mu     sync.Mutex
+	proc   *exec.Cmd
+	client *ssh.Client   // to a QEMU machine, for the next Exec
+	done   chan struct{} // closed when the machine is down for good
+	down   error         // why; set before done is closed
 }
 
 // Boot boots n machines at once and returns when all have booted completely: sshd answers and systemd has nothing left to start.
@@ -353,6 +356,9 @@ func (m *Machine) WaitReboot(ctx context.Context, bootID string) error {
 // Crash kills the machine at once. A container's crash keeps what was written to the page cache; a QEMU machine's is a power cut.
 func (m *Machine) Crash() error {
 	m.kill()
+	if c := m.keep(nil); c != nil {
+		c.Close()
+	}
 	m.waitDown()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
