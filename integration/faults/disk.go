@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // volatile serves a disk's image to QEMU over NBD, as a drive with a volatile write cache: what was written since the last
@@ -29,7 +30,8 @@ type volatile struct {
 	image *os.File
 	size  int64
 	cache map[int64][]byte // sectors by number
-	stats struct{ cuts, lost, kept, flushes int }
+
+	cuts, lost, kept atomic.Int64 // power cuts, and what became of sectors in them
 }
 
 const (
@@ -81,7 +83,7 @@ func (v *volatile) close() { v.listener.Close() }
 
 // cut is the power cut.
 func (v *volatile) cut() {
-	v.stats.cuts++
+	v.cuts.Add(1)
 	share := v.chance.Float64() // some lose nearly all, some nearly nothing
 	sectors := make([]int64, 0, len(v.cache))
 	for n := range v.cache {
@@ -91,9 +93,9 @@ func (v *volatile) cut() {
 	for _, n := range sectors {
 		if v.chance.Float64() < share {
 			delete(v.cache, n)
-			v.stats.lost++
+			v.lost.Add(1)
 		} else {
-			v.stats.kept++
+			v.kept.Add(1)
 		}
 	}
 	v.flush()
@@ -106,7 +108,6 @@ func (v *volatile) flush() error {
 		}
 	}
 	clear(v.cache)
-	v.stats.flushes++
 	return nil
 }
 

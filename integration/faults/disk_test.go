@@ -36,7 +36,7 @@ func TestVolatile(t *testing.T) {
 		if err := os.WriteFile(image, make([]byte, 4<<20), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		before := v.stats.cuts
+		before := v.cuts.Load()
 		url, err := v.serve(image)
 		if err != nil {
 			t.Fatal(err)
@@ -58,7 +58,7 @@ func TestVolatile(t *testing.T) {
 		if lost := written < 1<<20; lost != c.lost || written%sector != 0 {
 			t.Errorf("%q: %d bytes of %d are there: %s", c.commands, written, 1<<20, out)
 		}
-		if cuts := v.stats.cuts - before; (cuts == 1) != c.cut {
+		if cuts := v.cuts.Load() - before; (cuts == 1) != c.cut {
 			t.Errorf("%q: %d power cuts", c.commands, cuts)
 		}
 		v.mu.Unlock()

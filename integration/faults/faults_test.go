@@ -35,8 +35,8 @@ func TestPowerCuts(t *testing.T) {
 	}
 	st := &storm{lab: lab.New(t), seed: 5, machines: 1, kind: lab.QEMU, kinds: []kind{powerCut}, rounds: []int{0}}
 	st.check(t)
-	if d := st.disks[0]; d.stats.cuts != 1 || d.stats.lost == 0 {
-		t.Errorf("the power was cut %d times, and %d sectors were lost: this proves nothing", d.stats.cuts, d.stats.lost)
+	if d := st.disks[0]; d.cuts.Load() != 1 || d.lost.Load() == 0 {
+		t.Errorf("the power was cut %d times, and %d sectors were lost: this proves nothing", d.cuts.Load(), d.lost.Load())
 	}
 }
 

@@ -95,6 +95,9 @@ func main() {
 	}
 	stop()
 	fmt.Printf("%s\nseed %d, %d rounds on %d machines, %d failures\n", st.table(), *seed, len(st.done), *machines, len(st.failures()))
+	if st.cuts > 0 {
+		fmt.Printf("%d times the power was cut: of the sectors that were written and not flushed, %d were lost, and %d were not\n", st.cuts, st.lost, st.kept)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 	}

@@ -33,7 +33,8 @@ type storm struct {
 	repeat   string // the command line that repeats a round, without its number
 	log      io.Writer
 
-	disks []*volatile
+	disks            []*volatile
+	cuts, lost, kept int64 // of all disks
 
 	mu   sync.Mutex
 	done []*round
@@ -91,6 +92,9 @@ func (st *storm) run(ctx context.Context) error {
 		work.Go(func() { errs[i] = st.work(ctx, m, repo, filepath.Join(tmp, m.Name), attaches, next) })
 	}
 	work.Wait()
+	for _, d := range st.disks { // the lab's end cuts their power once more
+		st.cuts, st.lost, st.kept = st.cuts+d.cuts.Load(), st.lost+d.lost.Load(), st.kept+d.kept.Load()
+	}
 	slices.SortFunc(st.done, func(a, b *round) int { return a.n - b.n })
 	return errors.Join(append(errs, context.Cause(ctx))...)
 }

@@ -36,6 +36,7 @@ type Host struct {
 	secrets *strings.Replacer
 	steps   steps
 	loose   atomic.Bool // something was changed that no one has synced: see Settle
+	busy    atomic.Bool // the disk kept Settle waiting for too long
 
 	mu      sync.Mutex
 	memo    map[string]*memo

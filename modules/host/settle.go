@@ -9,13 +9,13 @@ import (
 // them syncs what it writes. Write and Symlink need no help. Without such changes since the last call it costs nothing.
 //
 // It waits for the file systems that hold the system and its users' data, not for those on a network or in a removable
-// drive. A disk that is busy for longer than a minute isn't waited for: the log says so. On Windows nothing is waited for.
+// drive. A disk that is busy for longer than a minute isn't waited for any more: the log says so. On Windows nothing is waited for.
 func (h *Host) Settle(ctx context.Context) error {
 	if !h.loose.Swap(false) {
 		return nil
 	}
 	h.steps.before("settle", h.root)
-	if !h.Living() { // who works on an image unmounts it
+	if !h.Living() || h.busy.Load() { // who works on an image unmounts it
 		return nil
 	}
 	done := make(chan error, 1)
@@ -26,7 +26,8 @@ func (h *Host) Settle(ctx context.Context) error {
 	case err := <-done:
 		return err
 	case <-t.C:
-		h.log.Warn("the disk is busy: a power cut now may undo what was just changed")
+		h.busy.Store(true)
+		h.log.Warn("the disk is busy: a power cut soon after this may undo what is changed now")
 	case <-ctx.Done():
 	}
 	return nil
