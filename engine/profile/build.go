@@ -24,6 +24,7 @@ type built struct {
 	after, notify []target
 	refs, paths   []string
 	blobs         map[string]Content
+	unnamed       []*unnamed
 	uncertain     bool // whether its when holds can't be known yet
 	sound         bool // nothing is wrong with it by itself
 }

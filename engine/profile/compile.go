@@ -44,6 +44,16 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 				faults = multierror.Append(faults, err)
 			}
 		}
+		if d != nil {
+			for _, b := range bs {
+				if b == nil {
+					continue
+				}
+				if err := b.name(); err != nil {
+					faults = multierror.Append(faults, err)
+				}
+			}
+		}
 		for _, b := range bs {
 			if b == nil {
 				c.unnamed(e.typ.Name)

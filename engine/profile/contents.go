@@ -9,9 +9,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/go-multierror"
 
 	"github.com/fitout-dev/fitout/engine/profile/expression"
 	"github.com/fitout-dev/fitout/engine/secret"
@@ -45,6 +49,15 @@ func (p *Profile) contents(b *built, want map[string]any, s *expression.Scope, w
 		if !known || b.entry.broken {
 			continue
 		}
+		if from.Name() == "source" {
+			n, err := p.source(from, x)
+			if err != nil {
+				return err
+			}
+			want[f.Name] = host.Blob{Size: n.size}
+			b.unnamed = append(b.unnamed, &unnamed{field: f.Name, from: from, naming: n})
+			continue
+		}
 		blob, content, err := p.content(from, x, s)
 		if errors.Is(err, errNotYet) {
 			*whole = false
@@ -66,10 +79,7 @@ func (p *Profile) contents(b *built, want map[string]any, s *expression.Scope, w
 var errNotYet = errors.New("not yet")
 
 func (p *Profile) content(v *expression.Value, x any, s *expression.Scope) (host.Blob, Content, error) {
-	switch v.Name() {
-	case "source":
-		return p.sourceContent(v, x)
-	case "template":
+	if v.Name() == "template" {
 		t, err := p.template(v)
 		if err != nil {
 			return host.Blob{}, Content{}, err
@@ -97,37 +107,96 @@ func inline(text []byte, secret bool, err error) (host.Blob, Content, error) {
 	}}, err
 }
 
-// sourceContent is a file beside the profile. It is hashed once, and checked against that hash when it is read.
-func (p *Profile) sourceContent(v *expression.Value, x any) (host.Blob, Content, error) {
+// source is a file beside the profile. It is hashed once, while devices are being connected to, and checked against that
+// hash when it is read.
+func (p *Profile) source(v *expression.Value, x any) (*naming, error) {
 	open, shown, err := opener(v, fmt.Sprint(x))
 	if err != nil {
-		return host.Blob{}, Content{}, err
+		return nil, err
 	}
-	blob, err := p.loader.hash(shown, open)
+	n, err := p.loader.name(shown, open)
 	if err != nil {
-		return host.Blob{}, Content{}, v.Problem(missing(shown, err), "%s", plainError(shown, err))
+		return nil, v.Problem(missing(shown, err), "%s", plainError(shown, err))
 	}
-	return blob.Blob, Content{Size: blob.Size, Open: func() (io.ReadCloser, error) {
-		f, err := open()
-		if err != nil {
-			return nil, err
-		}
-		return &verified{f: f, want: blob, name: shown}, nil
-	}}, nil
+	return n, nil
 }
 
-// hashed is a file whose content has its name.
-type hashed struct {
-	host.Blob
+// unnamed is a content that a resource is complete but for the name of.
+type unnamed struct {
+	field  string
+	from   *expression.Value
+	naming *naming
+	once   sync.Once
+	err    error
+}
+
+// name waits for the names of the contents. Devices share what is the same for all of them.
+func (b *built) name() error {
+	var faults *multierror.Error
+	for _, u := range b.unnamed {
+		u.once.Do(func() {
+			n := u.naming
+			<-n.done
+			if n.err != nil {
+				u.err = u.from.Problem(missing(n.shown, n.err), "%s", plainError(n.shown, n.err))
+				return
+			}
+			b.res.Want[u.field] = n.Blob
+			if b.blobs == nil {
+				b.blobs = map[string]Content{}
+			}
+			b.blobs[n.Hash] = Content{Size: n.Size, Open: n.read}
+		})
+		if u.err != nil {
+			faults = multierror.Append(faults, u.err)
+		}
+	}
+	return faults.ErrorOrNil()
+}
+
+// naming is a file that is being hashed, or was.
+type naming struct {
+	shown    string
+	open     func() (fs.File, error)
+	size     int64
 	modified time.Time
+
+	done chan struct{} // then there is a name, or a reason why not
+	host.Blob
+	err error
+}
+
+func (n *naming) hash() {
+	defer close(n.done)
+	f, err := n.open()
+	if err != nil {
+		n.err = err
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		n.err = err
+		return
+	}
+	n.modified = info.ModTime()
+	n.Blob, n.err = host.BlobOf(f)
+}
+
+// read opens the file to send it.
+func (n *naming) read() (io.ReadCloser, error) {
+	f, err := n.open()
+	if err != nil {
+		return nil, err
+	}
+	return &verified{f: f, want: n}, nil
 }
 
 // verified reads a file that must still be what was hashed: of the same size and time. The device hashes it anyway.
 type verified struct {
 	f    fs.File
 	read int64
-	want hashed
-	name string
+	want *naming
 }
 
 func (v *verified) Read(p []byte) (int, error) {
@@ -139,7 +208,7 @@ func (v *verified) Read(p []byte) (int, error) {
 		changed = changed || v.read != v.want.Size || statErr != nil || !info.ModTime().Equal(v.want.modified)
 	}
 	if changed {
-		return 0, hint.New(fmt.Errorf("%s has changed since it was hashed", v.name), "run it again once nothing writes to the file")
+		return 0, hint.New(fmt.Errorf("%s has changed since it was hashed", v.want.shown), "run it again once nothing writes to the file")
 	}
 	return n, err
 }
@@ -174,28 +243,34 @@ func opener(v *expression.Value, name string) (open func() (fs.File, error), sho
 	}, at, nil
 }
 
-func (l *Loader) hash(shown string, open func() (fs.File, error)) (hashed, error) {
+// name begins to hash a file that can be read.
+func (l *Loader) name(shown string, open func() (fs.File, error)) (*naming, error) {
 	l.blobsMu.Lock()
 	defer l.blobsMu.Unlock()
-	if b, ok := l.blobs[shown]; ok {
-		return b, nil
+	if n, ok := l.blobs[shown]; ok {
+		return n, nil
 	}
 	f, err := open()
 	if err != nil {
-		return hashed{}, err
+		return nil, err
 	}
 	defer f.Close()
-	before, err := f.Stat()
+	info, err := f.Stat()
 	if err != nil {
-		return hashed{}, err
+		return nil, err
 	}
-	b, err := host.BlobOf(f)
-	if err != nil {
-		return hashed{}, err
-	}
-	l.blobs[shown] = hashed{b, before.ModTime()}
-	return l.blobs[shown], nil
+	n := &naming{shown: shown, open: open, size: info.Size(), done: make(chan struct{})}
+	l.blobs[shown] = n
+	go func() {
+		hashing <- struct{}{}
+		defer func() { <-hashing }()
+		n.hash()
+	}()
+	return n, nil
 }
+
+// hashing bounds how many files are hashed at once.
+var hashing = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 func missing(shown string, err error) string {
 	if errors.Is(err, fs.ErrNotExist) {

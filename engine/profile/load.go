@@ -45,7 +45,7 @@ type Loader struct {
 	profiles map[string]*loaded
 
 	blobsMu   sync.Mutex
-	blobs     map[string]hashed    // of source files, by path
+	blobs     map[string]*naming   // of source files, by path
 	templates map[string]*template // by path
 }
 
@@ -83,7 +83,7 @@ func (l *Loader) Load(name string) (*Profile, error) {
 	defer l.mu.Unlock()
 	if l.files == nil {
 		l.files, l.profiles = map[string]*file{}, map[string]*loaded{}
-		l.blobs, l.templates = map[string]hashed{}, map[string]*template{}
+		l.blobs, l.templates = map[string]*naming{}, map[string]*template{}
 	}
 	if have := l.profiles[ref]; have != nil {
 		return have.profile, have.err

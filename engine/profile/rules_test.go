@@ -236,6 +236,30 @@ func TestSourceChanges(t *testing.T) {
 	}
 }
 
+// TestSourceIsNamedLater: loading a profile waits for no file to be hashed; one that has gone by then is an error where the
+// profile names it.
+func TestSourceIsNamedLater(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "profile.yaml"), []byte("files:\n  - {path: /etc/x, source: x}\n"))
+	writeFile(t, filepath.Join(dir, "x"), []byte("hello"))
+	for range cap(hashing) {
+		hashing <- struct{}{}
+	}
+	p, err := new(Loader).Load(filepath.Join(dir, "profile.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "x")); err != nil {
+		t.Fatal(err)
+	}
+	for range cap(hashing) {
+		<-hashing
+	}
+	if _, err := p.Compile(Device{Name: "d"}); err == nil || !strings.Contains(err.Error(), "profile.yaml:2:24: files[0].source: no file ") {
+		t.Error(err)
+	}
+}
+
 // TestHostileFiles: what isn't a profile at all is refused with a position, quickly.
 func TestHostileFiles(t *testing.T) {
 	bomb := "a: &a [x, x, x, x, x, x, x, x, x]\n"

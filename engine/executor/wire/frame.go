@@ -167,7 +167,7 @@ func overlap[B any](size int64, take func(*B) (more bool, err error), give func(
 		}
 		return nil
 	}
-	var bufs [3]B
+	var bufs [12]B // of 256 kB: the other side sends on while a disk takes a moment
 	full, empty := make(chan *B, len(bufs)), make(chan *B, len(bufs))
 	for i := range bufs {
 		empty <- &bufs[i]

@@ -150,7 +150,7 @@ type process struct {
 func newProcess(t *Transport, ch gossh.Channel, reqs <-chan *gossh.Request, stderr io.Writer, tellsPID bool) *process {
 	r, w := io.Pipe()
 	p := &process{t: t, ch: ch, stdout: r, pipe: w, stderr: transport.Tail{Also: stderr}, killed: make(chan struct{}), done: make(chan struct{})}
-	p.stdin = &stdin{p: p, in: make(chan []byte), out: make(chan error)}
+	p.stdin = &stdin{p: p, in: make(chan []byte), out: make(chan error, 1)}
 	go p.stdin.run()
 	var reading sync.WaitGroup
 	if tellsPID {
@@ -271,12 +271,16 @@ func (p *process) giveUp(cause, read error) (first bool) {
 	return first
 }
 
-// stdin writes in a goroutine of its own, from a buffer of its own.
+// stdin writes in a goroutine of its own, from buffers of its own: one is encrypted while the next is filled. A write that
+// fails tells of the one before it, as with any pipe.
 type stdin struct {
-	p   *process
-	buf []byte
-	in  chan []byte // nil: no more
-	out chan error
+	p  *process
+	mu sync.Mutex // of Write and Close
+
+	bufs    [2][]byte
+	in      chan []byte // nil: no more
+	out     chan error
+	pending bool // what went in last is yet to come out
 }
 
 func (s *stdin) run() {
@@ -289,11 +293,7 @@ func (s *stdin) run() {
 			} else {
 				_, err = s.p.ch.Write(b)
 			}
-			select {
-			case s.out <- err:
-			case <-s.p.killed:
-				return
-			}
+			s.out <- err
 		case <-s.p.done:
 			return
 		case <-s.p.killed:
@@ -302,16 +302,30 @@ func (s *stdin) run() {
 	}
 }
 
-func (s *stdin) do(b []byte) error {
+// give needs s.mu.
+func (s *stdin) give(b []byte) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
 	select {
 	case s.in <- b:
+		s.pending = true
+		return nil
 	case <-s.p.done:
 		return io.EOF
 	case <-s.p.killed:
 		return io.ErrClosedPipe
 	}
+}
+
+// settle waits until what was given is sent.
+func (s *stdin) settle() error {
+	if !s.pending {
+		return nil
+	}
 	select {
 	case err := <-s.out:
+		s.pending = false
 		return err
 	case <-s.p.killed:
 		return io.ErrClosedPipe
@@ -319,12 +333,15 @@ func (s *stdin) do(b []byte) error {
 }
 
 func (s *stdin) Write(b []byte) (n int, err error) {
-	if room := min(len(b), handful); len(s.buf) < room {
-		s.buf = make([]byte, room)
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for n < len(b) {
-		c := copy(s.buf, b[n:])
-		if err := s.do(s.buf[:c]); err != nil {
+		s.bufs[0], s.bufs[1] = s.bufs[1], s.bufs[0]
+		if room := min(len(b)-n, handful); len(s.bufs[0]) < room {
+			s.bufs[0] = make([]byte, room)
+		}
+		c := copy(s.bufs[0], b[n:])
+		if err := s.give(s.bufs[0][:c]); err != nil {
 			if s.p.t.broken() {
 				return n, s.p.t.lost()
 			}
@@ -335,4 +352,11 @@ func (s *stdin) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-func (s *stdin) Close() error { s.do(nil); return nil }
+func (s *stdin) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.give(nil) == nil {
+		s.settle()
+	}
+	return nil
+}
