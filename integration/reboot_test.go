@@ -194,6 +194,23 @@ func powerCuts(t *testing.T, m *lab.Machine) {
 		s.record(run).is(t, "changed", results...)
 		s.leavesNothing()
 	})
+	t.Run("go on, and be killed", func(t *testing.T) {
+		s := s.in(t)
+		m.Run(t, afresh)
+		run := s.away(func() bool { return s.has("/srv/waiting") })
+		powerCut(s)
+		until(t, "the run to go on by itself", func() bool { return s.has("/srv/waiting") })
+		m.Run(t, "rm /srv/waiting; systemctl kill --kill-who=main -s KILL fitout-boot-"+run)
+		a := s.start("attach")
+		until(t, "the run to be taken up", func() bool { return s.has("/srv/waiting") })
+		if n := m.Run(t, "pgrep -c -f '[w]hile .*srv/go'"); n != "1" {
+			t.Errorf("the command is run %s times side by side", n)
+		}
+		s.goOn()
+		a.wait().exits(0).says("3 changed")
+		s.record(run).is(t, "changed", results...)
+		s.leavesNothing()
+	})
 	t.Run("or wait", func(t *testing.T) {
 		s := s.in(t)
 		m.Run(t, afresh)

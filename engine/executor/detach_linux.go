@@ -43,6 +43,9 @@ func Detach(ctx context.Context, o Options, run string) error {
 	}
 	h := host.New(o.Root)
 	if os.Geteuid() == 0 && h.Living() {
+		if _, err := os.Lstat(filepath.Join(unitDir, unitName(run))); err == nil { // the run goes on after a restart, maybe
+			bury(o, run)
+		}
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 			err := startUnit(ctx, h, runUnit(run), runnerArgs(exe, o, run))
 			if err == nil {
@@ -101,8 +104,10 @@ func bury(o Options, run string) {
 	defer cancel()
 	if c, err := host.New(o.Root).Systemd(ctx); err == nil {
 		defer c.Close()
-		c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
-			"org.freedesktop.systemd1.Manager.KillUnit", 0, runUnit(run), "all", int32(syscall.SIGKILL))
+		for _, unit := range []string{runUnit(run), unitName(run)} {
+			c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
+				"org.freedesktop.systemd1.Manager.KillUnit", 0, unit, "all", int32(syscall.SIGKILL))
+		}
 	}
 }
 
@@ -207,6 +212,7 @@ func forget(unit string) {
 	manager := c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	if manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.GetUnit", 0, unit).Err == nil {
 		manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Reload", 0)
+		manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.ResetFailedUnit", 0, unit) // its process may have been killed
 	}
 }
 
