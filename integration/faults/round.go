@@ -269,7 +269,7 @@ func (r *round) collect(ctx context.Context, s *station, known []string) error {
 // grace is how long what has just ended may take to be gone. After a cut sshd hears that its peer has gone only when TCP
 // sends again what was lost, and it waits up to as long as the network has been away.
 func (r *round) grace() time.Duration {
-	grace := 5 * time.Second
+	grace := 30 * time.Second
 	for _, f := range r.faults {
 		if k := kindNamed(f.kind); k.cuts {
 			grace += f.hold * 3 / 2

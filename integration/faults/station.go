@@ -220,12 +220,13 @@ type result struct {
 	took           time.Duration
 }
 
-// patience is how long a run may take, whatever happens to it.
+// patience is how long a run may take, whatever happens to it. It is far more than any needs, also where the machine that
+// all of them share is busy with other things.
 func (s *station) patience() time.Duration {
 	if s.m.Kind == lab.QEMU {
 		return 15 * time.Minute
 	}
-	return 3 * time.Minute
+	return 10 * time.Minute
 }
 
 // wait returns when the command has ended; one that hangs is killed.
