@@ -101,6 +101,7 @@ func (a *app) carryOut(ctx context.Context, f *fleet, r *run.Runner, command str
 	var rec *recorder
 	if s := f.store(); s != nil {
 		rec = newRecorder(a, s, r.ID, command, source, f.devices)
+		rec.all = r.Undo == "" && len(r.Only)+len(r.Skip) == 0
 		r.Keep = rec.keep
 	}
 	return a.conduct(ctx, r, f.devices, rec, func(ctx, asking context.Context, p *progress) []run.Result {

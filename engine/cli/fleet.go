@@ -409,6 +409,28 @@ func (f *fleet) unsettle(only string) error {
 			}
 		}
 	}
+	if only != "" {
+		return nil
+	}
+	return f.doubt()
+}
+
+// doubt tells the devices since which runs they may owe notifications.
+func (f *fleet) doubt() error {
+	s := f.store()
+	if s == nil {
+		return nil
+	}
+	doubts, err := s.Doubts()
+	if err != nil {
+		return err
+	}
+	for i := range f.devices {
+		d := &f.devices[i]
+		for _, doubt := range doubts[d.Name] {
+			d.Doubts = append(d.Doubts, run.Doubt{Memory: doubt.Memory, Events: func() ([]wire.Event, error) { return s.Events(doubt.Run, d.Name) }})
+		}
+	}
 	return nil
 }
 

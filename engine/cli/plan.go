@@ -47,6 +47,9 @@ func runPlan(ctx context.Context, a *app, o *planOptions, args []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := newProgress(a, f.devices)
+	if err := f.doubt(); err != nil {
+		a.say("warning: what is owed since earlier runs isn't known: %v", err)
+	}
 	r := &run.Runner{Parallel: o.parallel, Only: o.only, Skip: o.skip}
 	r.Report = func(e run.Event) { p.report(e); f.learn(e) }
 	defer interrupts(func() { r.Stop(); cancel() }, cancel)()

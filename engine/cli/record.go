@@ -18,6 +18,7 @@ type recorder struct {
 	s     *store.Store
 	id    string
 	whole bool // the run began here, with all its devices
+	all   bool // and with all their resources
 	facts map[string]map[string]any
 
 	mu      sync.Mutex
@@ -57,10 +58,10 @@ func goOnRecording(a *app, s *store.Store, id string) *recorder {
 	return r
 }
 
-// keep remembers what opens the secrets in a device's journal. Without it the run is as good; only what needs a secret
-// can't go on after a restart, nor be undone.
-func (r *recorder) keep(device string, key []byte) error {
-	r.check(r.s.SetKey(r.id, device, key))
+// keep remembers what opens the secrets in a device's journal, and what the device remembers. Without it the run is as good;
+// only what needs a secret can't go on after a restart, nor be undone.
+func (r *recorder) keep(device string, key []byte, memory string) error {
+	r.check(r.s.SetKey(r.id, device, key, memory))
 	return nil
 }
 
@@ -140,6 +141,15 @@ func (r *recorder) finish(results []run.Result, devices []run.Device) {
 	}
 	if r.whole {
 		r.check(r.s.Finish(r.id, time.Now(), out))
+	}
+	if r.all {
+		var well []string
+		for _, res := range results {
+			if !res.Open && (res.Status == run.Converged || res.Status == run.Changed) {
+				well = append(well, res.Device)
+			}
+		}
+		r.check(r.s.Settled(well))
 	}
 }
 

@@ -48,7 +48,13 @@ func (s *session) start(ctx context.Context, doc *wire.Document, work *sync.Wait
 	if l.stopped != nil && l.stopped.Run != doc.ID { // who began it can still ask what became of it
 		_ = closeRun(s.Options, l.stopped.Run, "it had stopped half-way when run "+doc.ID+" began")
 	}
-	if err := s.keep(doc); err != nil {
+	s.mu.Lock()
+	doc.Owed, s.owed = s.owed, nil // what the plan has shown is done, though somebody removes the folder now
+	s.mu.Unlock()
+	if err = remember(s.Dir, doc.Memory); err == nil {
+		err = s.keep(doc)
+	}
+	if err != nil {
 		l.release()
 		s.fail(wire.Failed{Error: "keep the run on the device: " + err.Error(), Hint: remedy(err)})
 		return

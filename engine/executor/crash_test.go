@@ -434,7 +434,7 @@ func (c *crashing) check(t *testing.T, client *client) {
 }
 
 // kept matches what may lie in the executor's folder when no run is under way.
-var keptFiles = regexp.MustCompile(`^(\.|lock|store|runs|runs/r[12]|(store|runs/r[12]/kept)(/[0-9a-f]{64})?|runs/r[12]/journal)$`)
+var keptFiles = regexp.MustCompile(`^(\.|lock|memory|store|runs|runs/r[12]|(store|runs/r[12]/kept)(/[0-9a-f]{64})?|runs/r[12]/journal)$`)
 
 // clean looks for what a run must not leave. What a runner removes comes after its last event.
 func (c *crashing) clean(t *testing.T) {

@@ -60,17 +60,35 @@ func (o *owed) aside() string {
 func (o *owed) add(items ...*item) error {
 	for _, it := range items {
 		for _, to := range it.Notify {
-			if o.m[to] == nil {
-				o.m[to] = map[string]bool{}
-			}
-			o.unsaved = o.unsaved || !o.m[to][it.Address]
-			o.m[to][it.Address] = true
+			o.learn(map[string][]string{to: {it.Address}})
 		}
 	}
 	if !o.unsaved {
 		return nil
 	}
 	return o.save()
+}
+
+// learn takes in what somebody else knows to be owed. It is saved with what this run owes.
+func (o *owed) learn(owed map[string][]string) {
+	for to, from := range owed {
+		for _, f := range from {
+			if o.m[to] == nil {
+				o.m[to] = map[string]bool{}
+			}
+			o.unsaved = o.unsaved || !o.m[to][f]
+			o.m[to][f] = true
+		}
+	}
+}
+
+// all is what is owed: to whom, from whom.
+func (o *owed) all() map[string][]string {
+	out := map[string][]string{}
+	for a := range o.m {
+		out[a] = o.to(a)
+	}
+	return out
 }
 
 func (o *owed) to(address string) []string {

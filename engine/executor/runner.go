@@ -113,6 +113,10 @@ func (r *runner) carry(wait time.Duration) {
 		r.run.host.Log().Warn("notifications that were due are lost: apply again what they were about", "error", why)
 	}
 	if len(st.events) == 0 {
+		r.run.owed.learn(doc.Owed)
+		if err := r.run.owed.add(); err != nil {
+			r.run.host.Log().Warn("what is owed since earlier runs isn't kept: it is lost should this run be interrupted", "error", err)
+		}
 		if drift := r.run.drift(r.ctx); len(drift) > 0 {
 			r.log.add(wire.Event{Type: wire.Finished, Error: "drift", Refused: &wire.Failed{Kind: wire.Drift,
 				Error: "the device is no longer as the plan found it", Drift: drift}})

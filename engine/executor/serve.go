@@ -76,10 +76,11 @@ type session struct {
 	left context.Context // done: the controller says nothing more
 
 	mu        sync.Mutex
-	current   *runner       // in this very process
-	remote    *wire.Conn    // to the runner that is followed, in another process
-	cancelled *wire.Message // what the controller asked for, should there be no runner yet
-	gone      bool          // nobody listens any more
+	current   *runner             // in this very process
+	remote    *wire.Conn          // to the runner that is followed, in another process
+	cancelled *wire.Message       // what the controller asked for, should there be no runner yet
+	gone      bool                // nobody listens any more
+	owed      map[string][]string // what was owed when the session observed
 
 	opening opening // what there was when it began
 }
@@ -89,7 +90,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	o = o.complete()
 	s := &session{Options: o, conn: wire.NewConn(in, out), store: newContents(filepath.Join(o.Dir, "store"))}
 	h := host.New(o.Root)
-	hello := wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Root: h.Root(), Facts: facts.Gather(h), Boot: bootID()}
+	hello := wire.Hello{Version: wire.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Root: h.Root(), Facts: facts.Gather(h), Boot: bootID(), Memory: memory(o.Dir)}
 	hello.Holder, hello.Stopped = holder(o.Dir)
 	if s.Options.login == nil {
 		s.Options.login = whoLogsIn()
@@ -180,7 +181,12 @@ func (s *session) fail(f wire.Failed) { s.say(wire.Message{Failed: &f}) }
 func (s *session) observe(ctx context.Context, req *wire.Observe) {
 	h := newHost(s.Options, s.store, req.Secrets, func(e wire.Event) { s.say(wire.Message{Event: &e}) })
 	items := decode(req.Resources)
-	results := observeAll(withLogin(ctx, s.Options.login), h, items, loadOwed(s.Dir).reasons())
+	owed := loadOwed(s.Dir)
+	owed.learn(req.Owed)
+	s.mu.Lock()
+	s.owed = owed.all()
+	s.mu.Unlock()
+	results := observeAll(withLogin(ctx, s.Options.login), h, items, owed.reasons())
 	out := &wire.Observed{Observations: make([]wire.Observation, len(items)), Reboot: facts.RebootPending(h)}
 	missing, texts := map[string]bool{}, 0
 	pending, writes, keeps := false, []preflight.Write(nil), int64(0)

@@ -42,6 +42,8 @@ type Device struct {
 	Redial func(connect map[string]any) (Way, error)
 	// Unsettled are the runs that were begun on it from here and whose end isn't known, the oldest first.
 	Unsettled []Unsettled
+	// Doubts are runs on it since which it may owe notifications, the oldest first.
+	Doubts []Doubt
 }
 
 // Way is how a device is reached once a run has changed that.
@@ -130,7 +132,8 @@ type Runner struct {
 	// Report receives progress, one event at a time.
 	Report func(Event)
 	// Keep remembers, before a device begins with the run, what opens the secrets in its journal.
-	Keep func(device string, key []byte) error
+	// Memory names what the device remembers of its runs.
+	Keep func(device string, key []byte, memory string) error
 	// Detach has Apply return as soon as each device has begun.
 	Detach bool
 	// Undo, if set, is the run to take back: what to apply comes from the device's journal of it. Undone are its keys, by

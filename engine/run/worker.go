@@ -337,7 +337,11 @@ func (w *worker) observe(ctx context.Context) (*wire.Observed, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := w.ask(ctx, wire.Message{Observe: &wire.Observe{Resources: rs, Secrets: w.compiled.Secrets, Settings: w.compiled.Settings, Now: time.Now()}},
+	owed, err := w.owed()
+	if err != nil {
+		return nil, err
+	}
+	m, err := w.ask(ctx, wire.Message{Observe: &wire.Observe{Resources: rs, Secrets: w.compiled.Secrets, Settings: w.compiled.Settings, Now: time.Now(), Owed: owed}},
 		func(m wire.Message) bool { return m.Observed != nil })
 	if err == nil && len(m.Observed.Observations) != len(rs) {
 		err = &transport.Error{Kind: transport.Protocol, Err: errors.New("the executor observed the wrong number of resources")}
@@ -447,6 +451,11 @@ func (w *worker) perform(ctx context.Context) {
 	rand.Read(w.key)
 	doc := &wire.Document{ID: w.r.ID, Key: w.key, Settings: w.compiled.Settings, Holder: me(), Resources: rs, Secrets: w.compiled.Secrets, Expect: map[string]string{}}
 	doc.Holder.Run = doc.ID
+	memory := w.session.Hello.Memory
+	if memory == "" {
+		doc.Memory = rand.Text()
+		memory = doc.Memory
+	}
 	for _, o := range w.observed.Observations {
 		if o.Error == "" && o.Op != modules.Skip {
 			doc.Expect[o.Address] = o.Digest
@@ -458,7 +467,7 @@ func (w *worker) perform(ctx context.Context) {
 	}
 	defer w.stopRunning()
 	if w.r.Keep != nil {
-		if err := w.r.Keep(w.d.Name, w.key); err != nil {
+		if err := w.r.Keep(w.d.Name, w.key, memory); err != nil {
 			w.fail(err)
 			return
 		}

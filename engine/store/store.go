@@ -84,7 +84,12 @@ CREATE TABLE keys (run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, devi
 CREATE INDEX unsettled ON devices (name) WHERE json_extract(data, '$.status') = 'not ended';
 PRAGMA user_version = 2;`
 
-const version = 2
+// schema3 is which runs devices may owe notifications since, should they forget that themselves.
+const schema3 = `
+CREATE TABLE doubts (device TEXT NOT NULL, run TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, memory TEXT NOT NULL, PRIMARY KEY (device, run)) WITHOUT ROWID;
+PRAGMA user_version = 3;`
+
+const version = 3
 
 // Open opens the store, making it where it is missing.
 func Open(path string) (*Store, error) {
@@ -123,7 +128,7 @@ func (s *Store) migrate() error {
 			return err
 		}
 		for ; v < version; v++ {
-			if _, err := tx.Exec([]string{schema, schema2}[v]); err != nil {
+			if _, err := tx.Exec([]string{schema, schema2, schema3}[v]); err != nil {
 				return err
 			}
 		}
@@ -159,11 +164,56 @@ func (s *Store) Begin(r Run) error {
 	})
 }
 
-// SetKey keeps what opens the secrets in a device's journal of a run. It is on the disk when this returns.
-func (s *Store) SetKey(run, device string, key []byte) error {
+// SetKey keeps what opens the secrets in a device's journal of a run, which is about to begin. It is on the disk when this
+// returns. The run is in doubt until a later one, or itself, has ended well: see Doubts. Memory names what the device
+// remembers.
+func (s *Store) SetKey(run, device string, key []byte, memory string) error {
 	return s.write(func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT OR REPLACE INTO keys (run, device, key) VALUES (?,?,?)", run, device, key)
+		if _, err := tx.Exec("INSERT OR REPLACE INTO keys (run, device, key) VALUES (?,?,?)", run, device, key); err != nil {
+			return err
+		}
+		_, err := tx.Exec("INSERT OR REPLACE INTO doubts (device, run, memory) VALUES (?,?,?)", device, run, memory)
 		return err
+	})
+}
+
+// Doubt is a run after which a device may owe notifications.
+type Doubt struct{ Run, Memory string }
+
+// maxDoubts is how many runs a device may have in doubt: its own journals are bounded, too.
+const maxDoubts = 20
+
+// Doubts returns, by device, the runs in doubt, the oldest first.
+func (s *Store) Doubts() (map[string][]Doubt, error) {
+	rows, err := s.db.Query("SELECT d.device, d.run, d.memory FROM doubts d JOIN runs r ON r.id=d.run ORDER BY r.rowid")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string][]Doubt{}
+	for rows.Next() {
+		var device string
+		var d Doubt
+		if err := rows.Scan(&device, &d.Run, &d.Memory); err != nil {
+			return nil, err
+		}
+		out[device] = append(out[device], d)
+	}
+	for device, ds := range out {
+		out[device] = ds[max(0, len(ds)-maxDoubts):]
+	}
+	return out, rows.Err()
+}
+
+// Settled says that devices owe nothing any more.
+func (s *Store) Settled(devices []string) error {
+	return s.write(func(tx *sql.Tx) error {
+		for _, d := range devices {
+			if _, err := tx.Exec("DELETE FROM doubts WHERE device=?", d); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

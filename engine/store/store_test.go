@@ -128,3 +128,46 @@ func TestAFileThatIsNoStoreIsNamed(t *testing.T) {
 		t.Fatal("a file that is no store was opened")
 	}
 }
+
+// TestDoubts: a run is in doubt from before it begins until its device owes nothing.
+func TestDoubts(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "runs.db"))
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	for i, id := range []string{"20261122-100000-aaaaaa", "20200101-000000-bbbbbb"} { // the clock was set back
+		if err := s.Begin(Run{ID: id, Started: at}); err != nil {
+			t.Fatal(err)
+		}
+		for _, device := range []string{"a", "b"} {
+			if err := s.SetKey(id, device, []byte{1}, []string{"m1", "m2"}[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	both := []Doubt{{"20261122-100000-aaaaaa", "m1"}, {"20200101-000000-bbbbbb", "m2"}}
+	want := map[string][]Doubt{"a": both, "b": both}
+	for range 2 {
+		got, err := s.Doubts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+		if err := s.Settled([]string{"a", "elsewhere"}); err != nil {
+			t.Fatal(err)
+		}
+		delete(want, "a")
+	}
+	for i := range maxDoubts + 3 {
+		id := fmt.Sprintf("20261123-%06d-aaaaaa", i)
+		if err := s.Begin(Run{ID: id, Started: at}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetKey(id, "a", []byte{1}, "m3"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.Doubts(); err != nil || len(got["a"]) != maxDoubts || got["a"][0].Run != "20261123-000003-aaaaaa" {
+		t.Errorf("%v: %d in doubt, from %v", err, len(got["a"]), got["a"])
+	}
+}

@@ -51,6 +51,8 @@ type Hello struct {
 	Holder  *Holder `json:"holder,omitempty"`
 	Stopped bool    `json:"stopped,omitempty"`
 	Boot    string  `json:"boot,omitempty"` // names this start of the machine
+	// Memory names what the device remembers of its runs: another name, or none, means that what it knew is lost.
+	Memory string `json:"memory,omitempty"`
 }
 
 // Holder is who runs something on the device.
@@ -109,6 +111,9 @@ type Observe struct {
 	Settings  Settings   `json:"settings,omitzero"`
 	Now       time.Time  `json:"now,omitzero"`      // the controller's clock
 	Secrets   []string   `json:"secrets,omitempty"` // to be scrubbed from all that is said
+	// Owed are notifications of earlier runs that may not have been delivered, and that the device has forgotten: by whom
+	// is notified, from whom.
+	Owed map[string][]string `json:"owed,omitempty"`
 }
 
 // Observation is one resource as it was found, secrets removed.
@@ -165,6 +170,10 @@ type Document struct {
 	// Expect is what the plan showed for each address that will be touched: the observation's digest. What is found otherwise
 	// before the first change is drift, and the run is refused.
 	Expect map[string]string `json:"expect,omitempty"`
+	// Owed are those of Observe, and what the device itself remembered then.
+	Owed map[string][]string `json:"owed,omitempty"`
+	// Memory is the name that what the device remembers gets where it has none.
+	Memory string `json:"memory,omitempty"`
 }
 
 // Cancel ends a run after the current resource, or at once.
