@@ -90,6 +90,9 @@ func (k kind) draw(r *rand.Rand) fault {
 	if r.IntN(3) == 0 {
 		f.event = r.Float64()
 	}
+	if k.jumps { // something must come after it
+		f.at, f.event = f.at/2, f.event/2
+	}
 	return f
 }
 
