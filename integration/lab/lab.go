@@ -18,7 +18,7 @@
 // package. Its restart is one of Windows (services, RunOnce, pending renames), and shutdown.exe and ExitWindowsEx bring one
 // about. Not like Windows: a path that begins with / is a Unix one there, and what a crash finds unwritten of the registry
 // is up to 30 seconds old, as long as nobody calls RegFlushKey. [QEMU] is a virtual machine under software
-// emulation, for what a container can't show (kernel.* and vm.* settings, the clock, a power cut); it boots in minutes.
+// emulation, for what a container can't show (kernel.* and vm.* settings, the clock, a power cut); it boots in half a minute, on a busy host in minutes.
 // [Proxy] stands between controller and device, and delays, cuts, stalls and counts.
 //
 // The root file systems are built once, from the mirror that this machine's apt uses (or FITOUT_LAB_MIRROR), and are

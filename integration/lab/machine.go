@@ -24,7 +24,7 @@ type Kind string
 const (
 	Debian   Kind = "debian"   // Debian 12 in a container; OpenSSH, sudo, systemd
 	Dropbear Kind = "dropbear" // the same without OpenSSH: dropbear, no sftp-server, busybox's tools in the place of GNU's
-	QEMU     Kind = "qemu"     // Debian 12 in a virtual machine with a kernel of its own; boots in minutes
+	QEMU     Kind = "qemu"     // Debian 12 in a virtual machine with a kernel of its own; boots in half a minute or more
 	Wine     Kind = "wine"     // Windows as Wine has it, in a container of Debian 13; see Windows
 )
 
