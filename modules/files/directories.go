@@ -20,8 +20,9 @@ import (
 type Directory struct {
 	// Where the directory is: an absolute path without "..", without a slash at its end.
 	Path string `json:"path" fit:"key,path" title:"Path" example:"/srv/sales"`
-	// The user who owns the directory, by name or number. Left out, an existing directory keeps its owner.
-	Owner *string `json:"owner,omitzero" fit:"managed" on:"linux,darwin" ref:"users" title:"Owner" example:"root"`
+	// The user who owns the directory, by name or number; on Windows a user or group by name or SID. Left out, an existing
+	// directory keeps its owner.
+	Owner *string `json:"owner,omitzero" fit:"managed" experimental:"windows" ref:"users" title:"Owner" example:"root"`
 	// The group of the directory, by name or number. Left out, an existing directory keeps its group.
 	Group *string `json:"group,omitzero" fit:"managed" on:"linux,darwin" ref:"groups" title:"Group" example:"sales"`
 	// The permissions in octal as chmod(1) takes them, with setgid (2) and sticky (1) in front. Quote it: YAML reads a
@@ -31,6 +32,11 @@ type Directory struct {
 	// What Windows has instead of a mode: readOnly, hidden, system, archive (changed since the last backup) and notIndexed (not
 	// searched by content), each true or false. What isn't named stays as it is. See attrib.
 	Attributes map[string]bool `json:"attributes,omitzero" fit:"managed" on:"windows" title:"Attributes" example:"{readOnly: true, hidden: true}"`
+	// Who may do what on Windows. The entries of those who are named become as listed; what others have, and what comes from the
+	// folder above, stays unless accessExact is true. See icacls.
+	Access []Access `json:"access,omitzero" fit:"managed" on:"windows" experimental:"windows" title:"Access" example:"[{who: Users, rights: read}]"`
+	// Nobody but those listed under access may do anything: other entries go, and none come from the folder above any more.
+	AccessExact bool `json:"accessExact,omitzero" fit:"behaviour" on:"windows" title:"Access exactly" default:"false"`
 	// Apply owner, group and mode to everything below too, and let state: absent remove a directory with its content.
 	// Files below get the mode without setuid, setgid and sticky, and execute bits only where they had one already (like
 	// chmod's capital X); links keep theirs. Neither links nor other file systems mounted below are entered; where one
@@ -39,6 +45,10 @@ type Directory struct {
 	// Whether the directory should exist. absent removes an empty one; recursive: true one with its content.
 	State string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
 
+	// The owner and the access control list, as text: https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-string-format
+	Security *string `json:"security,omitzero" fit:"observed,undo" on:"windows" title:"Owner and access"`
+	// How many entries come from the folder above.
+	Inherited int `json:"inherited,omitzero" fit:"observed" title:"Entries from above"`
 	// What differs below the directory, where it is looked at.
 	Below *string `json:"below,omitzero" fit:"observed" title:"What differs below"`
 	// Everything below that is to be changed or removed, by its path from the directory; nothing where that is more than 500
@@ -57,11 +67,15 @@ var (
 	_ modules.Resource[Directory]        = Directories{}
 	_ modules.PlatformChecker[Directory] = Directories{}
 	_ modules.Checker[Directory]         = Directories{}
+	_ modules.Comparer[Directory]        = Directories{}
+	_ modules.Referrer[Directory]        = Directories{}
 	_ modules.Inverter[Directory]        = Directories{}
 	_ modules.Keeper[Directory]          = Directories{}
 )
 
-func (d Directory) attributes() attributes { return attributes{d.Owner, d.Group, d.Mode, d.Attributes} }
+func (d Directory) attributes() attributes {
+	return attributes{d.Owner, d.Group, d.Mode, d.Attributes, d.Access, d.AccessExact, d.Security}
+}
 
 // kept are directories without which a machine doesn't start, or its users have lost everything.
 var kept = []string{"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin",
@@ -80,11 +94,25 @@ func (Directories) Check(want Directory) error {
 			return hint.New(fmt.Errorf("recursive: %s belongs to the system; refusing to change everything below it", want.Path), "name the directories below it that you mean")
 		}
 	}
-	return want.attributes().check()
+	return want.attributes().check(true)
 }
 
 // CheckOn implements modules.PlatformChecker.
 func (Directories) CheckOn(os string, want Directory) error { return checkPathOn(os, want.Path) }
+
+// Compare takes lists of who may do what by what they mean.
+func (Directories) Compare(property string, want, have Directory) (met, ok bool) {
+	switch {
+	case property == "access":
+		return accessMet(want.Access, want.AccessExact, have.Access, have.Inherited), true
+	case property == "security" && want.Security != nil && have.Security != nil:
+		return securityMet(*want.Security, *have.Security), true
+	}
+	return false, false
+}
+
+// Refs are those who are named under access.
+func (Directories) Refs(want Directory) []string { return want.attributes().refs() }
 
 // Observe implements modules.Resource.
 func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (Directory, error) {
@@ -103,6 +131,13 @@ func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (D
 	have.State = ""
 	a := want.attributes().spell(h, i)
 	have.Owner, have.Group, have.Mode, have.Attributes = a.owner, a.group, a.mode, a.windows
+	if w := want.attributes(); w.asksSecurity(h) || h.OS() == "windows" && h.Living() && want.State == modules.Absent {
+		s, err := w.spellSecurity(h, path, true)
+		if err != nil {
+			return have, err
+		}
+		have.Owner, have.Access, have.Inherited, have.Security = s.owner, s.access, s.inherited, s.security
+	}
 	if want.State == modules.Absent {
 		if names, err := h.ReadDir(path); err == nil {
 			n := len(names)
@@ -248,7 +283,13 @@ func (d Directory) apply(ctx context.Context, h *host.Host) error {
 	if err != nil {
 		return err
 	}
-	attr = d.attributes().over(h, attr, i)
+	old := path
+	if missing {
+		old = ""
+	}
+	if attr, err = d.attributes().over(h, attr, old, i, true); err != nil {
+		return err
+	}
 	if missing {
 		if err := parents(h, filepath.Dir(path)); err != nil {
 			return denied(err)

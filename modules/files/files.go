@@ -24,9 +24,9 @@ type File struct {
 	// is filled in first (template). Left out, the content isn't managed: an existing file keeps its own, a missing one
 	// is created empty. A symbolic link at the path is replaced by the file unless follow is true.
 	Content *host.Blob `json:"content,omitzero" fit:"managed" blob:"content,source,template" title:"Content"`
-	// The user who owns the file, by name or number. Left out, an existing file keeps its owner; a new one belongs to
-	// the user who applies the profile, as a rule root.
-	Owner *string `json:"owner,omitzero" fit:"managed" on:"linux,darwin" ref:"users" title:"Owner" example:"root"`
+	// The user who owns the file, by name or number; on Windows a user or group by name or SID. Left out, an existing file keeps
+	// its owner; a new one belongs to the user who applies the profile, as a rule root.
+	Owner *string `json:"owner,omitzero" fit:"managed" experimental:"windows" ref:"users" title:"Owner" example:"root"`
 	// The group of the file, by name or number. Left out, an existing file keeps its group.
 	Group *string `json:"group,omitzero" fit:"managed" on:"linux,darwin" ref:"groups" title:"Group" example:"adm"`
 	// The permissions in octal as chmod(1) takes them, with setuid (4), setgid (2) and sticky (1) in front. Quote it: YAML
@@ -35,6 +35,11 @@ type File struct {
 	// What Windows has instead of a mode: readOnly, hidden, system, archive (changed since the last backup) and notIndexed (not
 	// searched by content), each true or false. What isn't named stays as it is. See attrib.
 	Attributes map[string]bool `json:"attributes,omitzero" fit:"managed" on:"windows" title:"Attributes" example:"{readOnly: true, hidden: true}"`
+	// Who may do what on Windows. The entries of those who are named become as listed; what others have, and what comes from the
+	// folder above, stays unless accessExact is true. See icacls.
+	Access []Access `json:"access,omitzero" fit:"managed" on:"windows" experimental:"windows" title:"Access" example:"[{who: Users, rights: read}]"`
+	// Nobody but those listed under access may do anything: other entries go, and none come from the folder above any more.
+	AccessExact bool `json:"accessExact,omitzero" fit:"behaviour" on:"windows" title:"Access exactly" default:"false"`
 	// Change the file that a symbolic link at the path points to, instead of replacing the link. Without content this
 	// is so anyway. A link that another user made to somebody else's file is never followed.
 	Follow bool `json:"follow,omitzero" fit:"behaviour" title:"Follow a link" default:"false"`
@@ -50,6 +55,10 @@ type File struct {
 	Target *string `json:"target,omitzero" fit:"observed,undo" title:"Link target"`
 	// What a link at the path leads to, where it is followed.
 	At string `json:"at,omitzero" fit:"observed" title:"Followed to"`
+	// The owner and the access control list, as text: https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-string-format
+	Security *string `json:"security,omitzero" fit:"observed,undo" on:"windows" title:"Owner and access"`
+	// How many entries come from the folder above.
+	Inherited int `json:"inherited,omitzero" fit:"observed" title:"Entries from above"`
 	// What takes the file's place at the next start of Windows, since the file is in use.
 	Next string `json:"next,omitzero" fit:"observed" title:"In use, replaced by"`
 }
@@ -61,11 +70,15 @@ var (
 	_ modules.Resource[File]        = Files{}
 	_ modules.PlatformChecker[File] = Files{}
 	_ modules.Checker[File]         = Files{}
+	_ modules.Comparer[File]        = Files{}
+	_ modules.Referrer[File]        = Files{}
 	_ modules.Inverter[File]        = Files{}
 	_ modules.Keeper[File]          = Files{}
 )
 
-func (f File) attributes() attributes { return attributes{f.Owner, f.Group, f.Mode, f.Attributes} }
+func (f File) attributes() attributes {
+	return attributes{f.Owner, f.Group, f.Mode, f.Attributes, f.Access, f.AccessExact, f.Security}
+}
 
 // followed says whether a link at the path is looked through.
 func (f File) followed() bool {
@@ -86,7 +99,7 @@ func (Files) Check(want File) error {
 	if strings.HasSuffix(want.Path, "/") || strings.HasSuffix(want.Path, `:\`) {
 		return fmt.Errorf("path: %s is not a file", want.Path)
 	}
-	return want.attributes().check()
+	return want.attributes().check(false)
 }
 
 // hashAtMost bounds what is hashed only to know it: 64 MiB take a third of a second.
@@ -94,6 +107,20 @@ const hashAtMost = 64 << 20
 
 // CheckOn implements modules.PlatformChecker.
 func (Files) CheckOn(os string, want File) error { return checkPathOn(os, want.Path) }
+
+// Compare takes lists of who may do what by what they mean.
+func (Files) Compare(property string, want, have File) (met, ok bool) {
+	switch {
+	case property == "access":
+		return accessMet(want.Access, want.AccessExact, have.Access, have.Inherited), true
+	case property == "security" && want.Security != nil && have.Security != nil:
+		return securityMet(*want.Security, *have.Security), true
+	}
+	return false, false
+}
+
+// Refs are those who are named under access.
+func (Files) Refs(want File) []string { return want.attributes().refs() }
 
 // Observe implements modules.Resource. A content is always read, never trusted by size and date.
 func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error) {
@@ -127,6 +154,13 @@ func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error)
 		return have, hint.New(fmt.Errorf("%s: is a device, socket or pipe", want.Path), "remove it by hand if that is what you want")
 	}
 	have.Owner, have.Group, have.Mode, have.Attributes = a.owner, a.group, a.mode, a.windows
+	if w := want.attributes(); w.asksSecurity(h) || h.OS() == "windows" && h.Living() && want.replaces() {
+		s, err := w.spellSecurity(h, path, false)
+		if err != nil {
+			return have, err
+		}
+		have.Owner, have.Access, have.Inherited, have.Security = s.owner, s.access, s.inherited, s.security
+	}
 	if want.Content == nil && !want.replaces() {
 		return have, nil
 	}
@@ -194,13 +228,25 @@ func apply(ctx context.Context, h *host.Host, want, have File) error {
 	if err != nil {
 		return err
 	}
-	attr = want.attributes().over(h, attr, i)
+	old := path
+	switch {
+	case !there || i.Kind == host.KindLink:
+		old = ""
+	case have.Next != "":
+		old = have.Next
+	}
+	if attr, err = want.attributes().over(h, attr, old, i, false); err != nil {
+		return err
+	}
 	switch {
 	case have.Next != "" && (want.Content == nil || have.Content != nil && *have.Content == *want.Content):
 		if i, err = h.Lstat(have.Next); err != nil {
 			return err
 		}
-		return set(h, have.Next, want.attributes().over(h, attr, i))
+		if attr, err = want.attributes().over(h, attr, old, i, false); err != nil {
+			return err
+		}
+		return set(h, have.Next, attr)
 	case want.Target != nil:
 		if there && i.Kind != host.KindLink {
 			if err := h.Remove(path); err != nil {
@@ -268,6 +314,9 @@ func (Files) Inverse(want, have File) (File, error) {
 	}
 	if want.Attributes != nil || want.replaces() {
 		back.Attributes = have.Attributes
+	}
+	if have.Security != nil {
+		back.Owner, back.Security = nil, want.attributes().back(have.Security, want.replaces())
 	}
 	return back, nil
 }

@@ -19,7 +19,7 @@ func TestOnWindows(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(windows)
-	}{{"files", testWindowsFiles}, {"attributes", testWindowsAttributes}, {"directories", testWindowsDirectories},
+	}{{"files", testWindowsFiles}, {"attributes", testWindowsAttributes}, {"access", testWindowsAccess}, {"directories", testWindowsDirectories},
 		{"lines", testWindowsLines}, {"links", testWindowsLinks}, {"in use", testWindowsInUse}} {
 		t.Run(test.name, func(t *testing.T) { test.run(windows{t, m, d.In(t)}) })
 	}
@@ -96,8 +96,8 @@ func testWindowsFiles(w windows) {
 	w.d.TakesBack("files", `{"path": "C:\\Sales\\motd.txt", "state": "absent"}`, `if exist C:\Sales\motd.txt type C:\Sales\motd.txt`)
 	w.d.Interrupted("files", want, func() { w.put(`C:\Sales\motd.txt`, "damaged again") }, show)
 
-	// Owner, group and mode are nothing that Windows has, and don't count.
-	w.converged("files", `{"path": "C:\\Sales\\motd.txt", "owner": "nobody", "mode": "0600"}`, modules.Same)
+	// Group and mode are nothing that Windows has, and don't count.
+	w.converged("files", `{"path": "C:\\Sales\\motd.txt", "group": "nobody", "mode": "0600"}`, modules.Same)
 
 	// What is replaced stays beside it.
 	w.put(`C:\Sales\old.ini`, "old")

@@ -76,7 +76,7 @@ func (Links) Check(want Link) error {
 	case *want.Target == want.Path:
 		return fmt.Errorf("target: %s points to itself", want.Path)
 	}
-	return want.attributes().check()
+	return want.attributes().check(false)
 }
 
 // Experimental implements modules.Experimenter: no Windows was there that makes junctions.

@@ -68,10 +68,13 @@ func checkPath(p string) error {
 type attributes struct {
 	owner, group, mode *string
 	windows            map[string]bool
+	access             []Access
+	accessExact        bool
+	security           *string
 }
 
 // check finds what is wrong without a device.
-func (a attributes) check() error {
+func (a attributes) check(directory bool) error {
 	if a.mode != nil {
 		if _, err := parseMode(*a.mode); err != nil {
 			return err
@@ -81,6 +84,9 @@ func (a attributes) check() error {
 		if v != nil && *v == "" {
 			return fmt.Errorf("%s: is empty", name)
 		}
+	}
+	if err := a.checkAccess(directory); err != nil {
+		return err
 	}
 	return checkAttributes(a.windows)
 }
@@ -96,7 +102,7 @@ func parseMode(s string) (uint32, error) {
 // resolve turns names into the device's numbers.
 func (a attributes) resolve(h *host.Host) (host.Attr, error) {
 	var attr host.Attr
-	if h.OS() == "windows" { // where owner, group and mode aren't compared either
+	if h.OS() == "windows" { // see over
 		return attr, nil
 	}
 	if a.mode != nil {
@@ -148,13 +154,22 @@ func (a attributes) spell(h *host.Host, i host.Info) attributes {
 	return attributes{owner: &owner, group: &group, mode: &mode}
 }
 
-// over is attr for an entry that has other attributes of Windows already, or none.
-func (a attributes) over(h *host.Host, attr host.Attr, i host.Info) host.Attr {
-	if h.OS() == "windows" && a.windows != nil {
+// over is attr for an entry that has other attributes of Windows, an owner and access already, or where there is "" for a
+// path nothing of that.
+func (a attributes) over(h *host.Host, attr host.Attr, path string, i host.Info, directory bool) (host.Attr, error) {
+	if h.OS() != "windows" {
+		return attr, nil
+	}
+	if a.windows != nil {
 		next := setIn(i.Attributes, a.windows)
 		attr.Attributes = &next
 	}
-	return attr
+	if !a.asksSecurity(h) {
+		return attr, nil
+	}
+	var err error
+	attr.Security, err = a.secure(h, path, directory)
+	return attr, err
 }
 
 // later turns what waits for the next start into what else must happen.
@@ -173,6 +188,11 @@ func set(h *host.Host, path string, attr host.Attr) error {
 	}
 	if attr.UID != nil && *attr.UID != i.UID || attr.GID != nil && *attr.GID != i.GID {
 		if err := h.Chown(path, attr.UID, attr.GID); err != nil {
+			return denied(err)
+		}
+	}
+	if attr.Security != "" {
+		if err := h.SetSecurity(path, attr.Security); err != nil {
 			return denied(err)
 		}
 	}

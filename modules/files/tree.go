@@ -145,7 +145,7 @@ func (d Directory) fill(ctx context.Context, h *host.Host, path string, attr hos
 		}
 	}
 	if top, ok := d.Tree["."]; ok {
-		attr = host.Attr{Mode: &top.Mode}
+		attr = host.Attr{Mode: &top.Mode, Security: attr.Security}
 		if top.UID >= 0 {
 			attr.UID, attr.GID = &top.UID, &top.GID
 		}
@@ -231,6 +231,9 @@ func (Directories) Inverse(want, have Directory) (Directory, error) {
 		return back, fmt.Errorf("the owners and modes below %s would be lost: more than %d entries, or names that are no UTF-8", have.Path, mostEntries)
 	case have.Tree != nil:
 		back.Tree = have.Tree
+		if have.Security != nil {
+			back.Security = want.attributes().back(have.Security, gone)
+		}
 		return back, nil
 	}
 	if want.Owner != nil || gone {
@@ -244,6 +247,9 @@ func (Directories) Inverse(want, have Directory) (Directory, error) {
 	}
 	if want.Attributes != nil || gone {
 		back.Attributes = have.Attributes
+	}
+	if have.Security != nil {
+		back.Owner, back.Security = nil, want.attributes().back(have.Security, gone)
 	}
 	return back, nil
 }

@@ -49,6 +49,8 @@ type Attr struct {
 	UID, GID *int
 	// Attributes are those of Windows, of AttributeMask.
 	Attributes *uint32
+	// Security is an owner, an access control list or both of Windows, as package sddl reads them; what it doesn't name stays.
+	Security string
 }
 
 // path turns a device path into one of this process. Folders on the way are resolved inside the root; a link at the
@@ -328,6 +330,9 @@ func adorn(p string, attr Attr) error {
 	mode := 0o755 | unixMode(fi.Mode())&0o2000
 	if attr.Mode != nil {
 		mode = *attr.Mode
+	}
+	if err := setSecurity(p, attr.Security); err != nil {
+		return err
 	}
 	if attr.Attributes != nil {
 		return setAttributes(p, *attr.Attributes)

@@ -94,6 +94,9 @@ func (s steps) write(p string, content io.Reader, attr Attr) (err error) {
 			return fmt.Errorf("keep its labels: %w", err)
 		}
 	}
+	if err = setSecurity(tmp.Name(), attr.Security); err != nil {
+		return err
+	}
 	if err = chmod(tmp, mode); err != nil {
 		return err
 	}

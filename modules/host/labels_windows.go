@@ -6,14 +6,21 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// copyLabels gives a file that replaces another one its access control list. What both inherit from their folder is the same.
+// copyLabels gives a file that replaces another one its access control list and, where this process may, its owner. What
+// both inherit from their folder is the same.
 func copyLabels(from, to string) error {
-	sd, err := windows.GetNamedSecurityInfo(long(from), windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION)
+	sd, err := windows.GetNamedSecurityInfo(long(from), windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
 	if errors.Is(err, windows.ERROR_NOT_SUPPORTED) || errors.Is(err, windows.ERROR_INVALID_FUNCTION) {
 		return nil // FAT has none
 	}
 	if err != nil {
 		return err
+	}
+	if owner, _, err := sd.Owner(); err == nil && owner != nil {
+		if mine, err := ownerOf(to); err != nil || !owner.Equals(mine) {
+			restorePrivilege()
+			_ = windows.SetNamedSecurityInfo(long(to), windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION, owner, nil, nil, nil)
+		}
 	}
 	acl, _, err := sd.DACL()
 	if errors.Is(err, windows.ERROR_OBJECT_NOT_FOUND) {
