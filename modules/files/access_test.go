@@ -38,43 +38,45 @@ func TestAccessCheck(t *testing.T) {
 	}
 }
 
-// Wine keeps of an access control list what modes can express: the owner's rights and everybody's.
+// Wine keeps of an access control list what modes can express, which is what everybody may do: modes are looked at from outside.
 func testWindowsAccess(w windows) {
 	w.folder(`C:\Rights`)
-	mode := func(name string) os.FileMode {
+	others := func(name string, want os.FileMode) {
 		w.t.Helper()
 		i, err := os.Stat(w.m.WindowsPath(name))
 		lab.Must(w.t, err)
-		return i.Mode() & 0o222
+		if got := i.Mode() & 0o006; got != want {
+			w.t.Errorf("%s: others have %v, want %v", name, got, want)
+		}
 	}
 	w.put(`C:\Rights\a.txt`, "a")
 	want := `{"path": "C:\\Rights\\a.txt", "access": [{"who": "everyone", "rights": "modify"}]}`
-	if r := w.converged("files", want, modules.Update); r[0].NoUndo != "" || !strings.Contains(string(r[0].Back), `"security"`) {
-		w.t.Errorf("undo by %s %s", r[0].Back, r[0].NoUndo)
-	}
-	if got := mode(`C:\Rights\a.txt`); got&0o002 == 0 {
-		w.t.Errorf("others can't write: %v", got)
-	}
+	back := w.converged("files", want, modules.Update)[0].Back
+	others(`C:\Rights\a.txt`, 0o006)
 	w.converged("files", strings.Replace(want, "everyone", "S-1-1-0", 1), modules.Same)
-	w.converged("files", strings.Replace(want, "modify", "read", 1), modules.Update)
-	if got := mode(`C:\Rights\a.txt`); got != 0o200 {
-		w.t.Errorf("after others may read alone, the mode is %v", got)
-	}
+	again := w.converged("files", string(back), modules.Update)[0].Back
+	others(`C:\Rights\a.txt`, 0o004)
+	w.converged("files", string(again), modules.Update)
+	others(`C:\Rights\a.txt`, 0o006)
 	w.has(`C:\Rights\a.txt`, "a")
 
-	// A new file, one with new content, and exactly who is listed: attrib sees that the owner may read alone, and outside it is a mode.
-	exact := `"accessExact": true, "access": [{"who": "SYSTEM", "rights": "full"}, {"who": "root", "rights": "read"}, {"who": "Everyone", "rights": "read"}]}`
-	const show = `attrib C:\Rights\b.txt & type C:\Rights\b.txt`
-	w.d.TakesBack("files", `{"path": "C:\\Rights\\b.txt", `+w.content("b")+`, `+exact, show)
-	if got := mode(`C:\Rights\b.txt`); got != 0 {
-		w.t.Errorf("the new file's mode is %v", got)
+	// A new file, and one with new content: exactly who is listed. Of everybody's right to write Wine lets go, of the one to read not.
+	exact := `"accessExact": true, "access": [{"who": "SYSTEM", "rights": "full"}, {"who": "root", "rights": "full"}, {"who": "Everyone", "rights": "read"}]}`
+	open := func(name, text string) {
+		w.t.Helper()
+		w.put(name, text)
+		lab.Must(w.t, os.Chmod(w.m.WindowsPath(name), 0o666))
 	}
-	w.put(`C:\Rights\c.txt`, "c")
-	w.d.TakesBack("files", `{"path": "C:\\Rights\\c.txt", `+w.content("new")+`, `+exact, `attrib C:\Rights\c.txt & type C:\Rights\c.txt`)
-	w.d.Interrupted("files", `{"path": "C:\\Rights\\d.txt", `+w.content("new")+`, `+exact, func() {
-		_ = os.Remove(w.m.WindowsPath(`C:\Rights\d.txt`))
-		w.put(`C:\Rights\d.txt`, "d")
-	}, `attrib C:\Rights\d.txt & type C:\Rights\d.txt`)
+	w.d.TakesBack("files", `{"path": "C:\\Rights\\b.txt", `+w.content("b")+`, `+exact, `type C:\Rights\b.txt`)
+	others(`C:\Rights\b.txt`, 0o004)
+	open(`C:\Rights\c.txt`, "c")
+	back = w.converged("files", `{"path": "C:\\Rights\\c.txt", `+w.content("new")+`, `+exact, modules.Update)[0].Back
+	others(`C:\Rights\c.txt`, 0o004)
+	w.converged("files", string(back), modules.Update)
+	others(`C:\Rights\c.txt`, 0o006)
+	w.has(`C:\Rights\c.txt`, "c")
+	w.d.Interrupted("files", `{"path": "C:\\Rights\\d.txt", `+w.content("new")+`, `+exact, func() { open(`C:\Rights\d.txt`, "d") }, `type C:\Rights\d.txt`)
+	others(`C:\Rights\d.txt`, 0o004)
 
 	// A folder, and its way back.
 	w.converged("directories", `{"path": "C:\\Rights\\folder", "access": [{"who": "Everyone", "rights": "read"}]}`, modules.Create)
