@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,8 @@ type Environment struct {
 	// for those who will log on for the first time. Left out, it is the machine's. The hives of users who aren't logged on
 	// are loaded for the moment (that is experimental).
 	User string `json:"user,omitzero" fit:"key" on:"windows" experimental:"windows" title:"User" example:"alice"`
-	// The value. Linux takes it literally, Windows replaces %NAME% in it. A line break or # can't be part of it.
-	Value *string `json:"value,omitzero" fit:"managed" title:"Value" pattern:"^[^\\n\\r#\\x00]*$" example:"http://proxy.example.lan:3128"`
+	// The value. Linux takes it literally, Windows replaces %NAME% in it. A line break can't be part of it, nor on Linux a #.
+	Value *string `json:"value,omitzero" fit:"managed" title:"Value" pattern:"^[^\\n\\r\\x00]*$" example:"http://proxy.example.lan:3128"`
 	// Windows: entries, with ; between them in the value, that are to be part of it; those that are missing go to its end.
 	// Case, quotation marks and a \ at the end don't count. This is the way to change PATH: what else is in it stays.
 	Add []string `json:"add,omitzero" fit:"managed" on:"windows" title:"Entries to add" example:"C:\\Program Files\\Example"`
@@ -38,12 +39,13 @@ type Environment struct {
 type Environments struct{}
 
 var (
-	_ modules.Resource[Environment] = Environments{}
-	_ modules.Checker[Environment]  = Environments{}
-	_ modules.Comparer[Environment] = Environments{}
-	_ modules.Inverter[Environment] = Environments{}
-	_ modules.Keyer[Environment]    = Environments{}
-	_ modules.Referrer[Environment] = Environments{}
+	_ modules.Resource[Environment]        = Environments{}
+	_ modules.Checker[Environment]         = Environments{}
+	_ modules.PlatformChecker[Environment] = Environments{}
+	_ modules.Comparer[Environment]        = Environments{}
+	_ modules.Inverter[Environment]        = Environments{}
+	_ modules.Keyer[Environment]           = Environments{}
+	_ modules.Referrer[Environment]        = Environments{}
 )
 
 const environmentFile = "/etc/environment" // of Linux
@@ -76,10 +78,18 @@ func (Environments) Check(want Environment) error {
 	if want.Add != nil || want.Remove != nil {
 		return errors.New("add, remove: value says already what all of it is")
 	}
-	if strings.ContainsAny(*want.Value, "\n\r#\x00") {
-		return hint.New(fmt.Errorf("value of %s: %s can't hold a line break or #", want.Name, environmentFile), "# begins a comment there even between quotes; in a URL write %%23")
+	if strings.ContainsAny(*want.Value, "\n\r\x00") {
+		return fmt.Errorf("value of %s: it can't hold a line break", want.Name)
 	}
 	return nil
+}
+
+// CheckOn implements modules.PlatformChecker.
+func (Environments) CheckOn(os string, want Environment) error {
+	if os == "windows" || want.State == modules.Absent || want.Value == nil || !strings.Contains(*want.Value, "#") {
+		return nil
+	}
+	return hint.New(fmt.Errorf("value of %s: %s can't hold a #", want.Name, environmentFile), "# begins a comment there even between quotes; in a URL write %%23")
 }
 
 // checkEntries looks at what is added and removed.
@@ -107,7 +117,7 @@ func (Environments) Observe(_ context.Context, h *host.Host, want Environment) (
 // Apply writes or removes the variable and leaves all others as they are.
 func (e Environments) Apply(_ context.Context, h *host.Host, want, _ Environment) (modules.Outcome, error) {
 	if want.Part == nil {
-		if err := e.Check(want); err != nil {
+		if err := cmp.Or(e.Check(want), e.CheckOn(h.OS(), want)); err != nil {
 			return modules.Outcome{}, err
 		}
 	}
