@@ -255,7 +255,7 @@ func TestSourceIsNamedLater(t *testing.T) {
 	for range cap(hashing) {
 		<-hashing
 	}
-	if _, err := p.Compile(Device{Name: "d"}); err == nil || !strings.Contains(err.Error(), "profile.yaml:2:24: files[0].source: no file ") {
+	if _, err := p.Compile(Device{Name: "d"}); err == nil || !strings.Contains(err.Error(), "profile.yaml:2:28: files[0].source: no file ") {
 		t.Error(err)
 	}
 }
