@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"bytes"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"strings"
@@ -51,6 +53,42 @@ func TestWinRM(t *testing.T) {
 		t.Error("the command did not run")
 	}
 	sealed.leavesNothing()
+}
+
+// TestWinRMPull has a device fetch a large file, be forbidden to, and be unable to: the file comes in each case.
+func TestWinRMPull(t *testing.T) {
+	t.Parallel()
+	m := lab.New(t).Machine(t, lab.Wine)
+	w := m.WinRMServer(t, winrm.Config{})
+	content := make([]byte, 3<<20)
+	rand.Read(content)
+	const fetched, sent = "has fetched content", "so they are sent"
+	site := func(name, connect string) (*winsite, func(says, not string)) {
+		s := newWinRMSite(t, m, w, "auth: ntlm, tls: false"+connect, "profile: large\nfiles: [{path: 'C:\\"+name+"', source: large}]\n")
+		return s, func(says, not string) {
+			t.Helper()
+			content[0]++ // the device has the one before
+			s.write("large", string(content))
+			r := s.fitout("apply", "--yes", "-v").exits(0).says("1 changed").says(says)
+			if strings.Contains(r.out+r.stderr, not) {
+				t.Errorf("%s says %q", name, not)
+			}
+			if b, err := os.ReadFile(m.WindowsPath(`C:\` + name)); err != nil || !bytes.Equal(b, content) {
+				t.Errorf("%s holds %d bytes: %v", name, len(b), err)
+			}
+			s.fitout("apply", "--yes").exits(0).says("1 unchanged")
+		}
+	}
+	s, pulled := site("pulled", "")
+	pulled(fetched, sent)
+	_, forbidden := site("forbidden", ", pull: false")
+	forbidden("changed", fetched)
+
+	// What leaves the machine may be WinRM's answers alone.
+	m.Run(t, "ip rule add pref 10 ipproto tcp sport 5985 lookup main && ip rule add pref 11 ipproto tcp dport 1024-65535 unreachable")
+	_, cut := site("cut", "")
+	cut(sent, fetched)
+	s.leavesNothing()
 }
 
 func bringOverWinRM(t *testing.T, s *winsite) {

@@ -197,7 +197,7 @@ var retarget = func(device string, t run.Target) run.Target { return t }
 // device says how a device is reached. One that is in no inventory has no name of its own in messages and hints.
 func (a *app) device(f *fleet, d inventory.Device, oneOff bool) (run.Device, error) {
 	c := d.Connect
-	r := run.Device{Name: d.Name, Address: d.Address}
+	r := run.Device{Name: d.Name, Address: d.Address, NoPull: c.NoPull}
 	var dial func(ctx context.Context) (elevate.Inner, error)
 	user, guess := "", platform{}
 	switch c.Transport {

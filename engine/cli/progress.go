@@ -148,7 +148,11 @@ func (p *progress) plain(e run.Event) {
 	case e.Event != nil && e.Event.Type == wire.Resolved && e.Event.Status == wire.Skipped && consequence(e.Event.Reason):
 		p.a.say("%s: %s: skipped (%s)", e.Device, e.Event.Address, e.Event.Reason)
 	case e.Event != nil && e.Event.Type == wire.Log && strings.EqualFold(e.Event.Level, "warn"):
-		p.a.say("%s: %s: %s", e.Device, e.Event.Address, printable(e.Event.Text, "  "))
+		about := e.Device
+		if e.Event.Address != "" {
+			about += ": " + e.Event.Address
+		}
+		p.a.say("%s: %s", about, printable(e.Event.Text, "  "))
 	case e.Event != nil && telling[e.Event.Type] != "":
 		p.a.say("%s: %s", e.Device, told(e.Event))
 	case e.Phase == run.Following && e.Result != nil:

@@ -3,7 +3,7 @@
 //
 //	err := executor.Serve(ctx, os.Stdin, os.Stdout, executor.Options{Root: "/", Dir: "/var/lib/fitout"})
 //
-// A session is: hello (with the device's facts, unasked), observe → observed, blobs, run → events. A run doesn't belong to
+// A session is: hello (with the device's facts, unasked), observe → observed, blobs (sent, or pull → pulled), run → events. A run doesn't belong to
 // the session that began it: a runner carries it out, a process of its own as a rule (Carry), from a journal that holds
 // all that it needs and all that it did. Sessions hand it over and follow it; they may end, and others may follow
 // it on. Cancelling is a message. What is kept lies in the executor's own folder: executors (bin), contents (store), runs,
@@ -120,7 +120,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	defer s.stillUsed()
 	var work sync.WaitGroup
 	defer work.Wait()
-	looking, stopLooking := context.WithCancel(ctx) // nobody waits for an observation when the listener has gone
+	looking, stopLooking := context.WithCancel(ctx) // nobody waits for an observation or a content when the listener has gone
 	defer stopLooking()
 	s.left = looking
 	for {
@@ -141,6 +141,8 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 			if err := s.store.receive(s.conn, *m.Blob); err != nil {
 				return err
 			}
+		case m.Pull != nil:
+			work.Go(func() { s.pull(looking, m.Pull) })
 		case m.Run != nil:
 			s.start(ctx, m.Run, &work)
 		case m.Attach != nil:

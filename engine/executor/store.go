@@ -186,13 +186,20 @@ func (c *contents) has(b host.Blob) bool {
 // about a stream that can't be used any more.
 func (c *contents) receive(conn *wire.Conn, b wire.Blob) error {
 	lost, err := c.keep(conn, b)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if delete(c.lost, b.Hash); lost != nil {
-		c.lost[b.Hash] = lost
-	}
+	c.note(b.Hash, lost)
 	return err
 }
+
+// note remembers why a content that came couldn't be kept, or that it could.
+func (c *contents) note(hash string, lost error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if delete(c.lost, hash); lost != nil {
+		c.lost[hash] = lost
+	}
+}
+
+var errDamaged = errors.New("it arrived damaged")
 
 func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 	sum := sha256.New()
@@ -202,7 +209,7 @@ func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 			return sink.Unwrap(), nil
 		}
 		if err == nil && hex.EncodeToString(sum.Sum(nil)) != b.Hash {
-			lost = errors.New("it arrived damaged")
+			lost = errDamaged
 		}
 		return lost, err
 	}

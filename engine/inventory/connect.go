@@ -69,6 +69,9 @@ func (l *loader) connect(values map[string]any, at map[string]*expression.Value)
 		yes := l.yes(at["tls"], x)
 		c.TLS = &yes
 	}
+	if x, set := values["pull"]; set && x != nil {
+		c.NoPull = !l.yes(at["pull"], x)
+	}
 	if x, ok := values["timeout"].(string); ok {
 		d, err := time.ParseDuration(x)
 		if err != nil || d <= 0 {

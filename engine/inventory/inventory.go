@@ -63,6 +63,7 @@ type Connect struct {
 
 	Auth        string
 	TLS         *bool
+	NoPull      bool // large contents are sent, however slow the transport is
 	Fingerprint string
 	CAFile      string
 	Realm       string

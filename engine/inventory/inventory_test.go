@@ -109,6 +109,9 @@ func result(path string, o Options) string {
 		if d.Connect.TLS != nil {
 			shown["tls"] = *d.Connect.TLS
 		}
+		if d.Connect.NoPull {
+			shown["pull"] = false
+		}
 		if d.Connect.Timeout != 0 {
 			shown["timeout"] = d.Connect.Timeout.String()
 		}

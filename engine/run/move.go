@@ -90,8 +90,10 @@ func (w *worker) confirm(ctx context.Context, id string, e *wire.Event) {
 	}
 }
 
-func (w *worker) warn(address, text string) {
-	w.r.report(Event{Device: w.d.Name, Phase: Applying, Event: &wire.Event{Type: wire.Log, Level: "WARN", Address: address, Text: text}})
+func (w *worker) warn(address, text string) { w.log("WARN", address, text) }
+
+func (w *worker) log(level, address, text string) {
+	w.r.report(Event{Device: w.d.Name, Phase: Applying, Event: &wire.Event{Type: wire.Log, Level: level, Address: address, Text: text}})
 }
 
 func (w *worker) tryFor(ctx context.Context, id string, e *wire.Event) error {

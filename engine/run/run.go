@@ -24,6 +24,7 @@ import (
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/plan"
 	"github.com/fitout-dev/fitout/engine/profile"
+	"github.com/fitout-dev/fitout/engine/run/offer"
 	"github.com/fitout-dev/fitout/engine/transport"
 	"github.com/fitout-dev/fitout/modules/hint"
 )
@@ -40,6 +41,8 @@ type Device struct {
 	Target Target
 	// Redial says how it is reached when a run changes that: connect holds what changes. Nil where it can't.
 	Redial func(connect map[string]any) (Way, error)
+	// NoPull has contents sent over the transport, however slow it is, and not fetched by the device.
+	NoPull bool
 	// Unsettled are the runs that were begun on it from here and whose end isn't known, the oldest first.
 	Unsettled []Unsettled
 	// Doubts are runs on it since which it may owe notifications, the oldest first.
@@ -151,6 +154,7 @@ type Runner struct {
 	reporting sync.Mutex
 	stopped   bool
 	live      map[*worker]bool
+	offers    *offer.Server
 	parting   sync.WaitGroup // connections that have to be ended before this program
 	slots     chan struct{}
 	mute      atomic.Int64 // devices under way that gave up their slots
@@ -189,7 +193,7 @@ func (r *Runner) begin() {
 	if r.RestartPatience == 0 {
 		r.RestartPatience = 15 * time.Minute
 	}
-	r.slots, r.live = make(chan struct{}, r.Parallel), map[*worker]bool{}
+	r.slots, r.live, r.offers = make(chan struct{}, r.Parallel), map[*worker]bool{}, offer.New()
 }
 
 func (r *Runner) report(e Event) {
@@ -258,6 +262,7 @@ func (r *Runner) Plan(ctx context.Context, devices []Device) []Result {
 func (r *Runner) Apply(ctx context.Context, devices []Device, confirm func([]Result) bool) []Result {
 	r.begin()
 	defer r.parting.Wait()
+	defer r.offers.Close()
 	ws := r.workers(devices)
 	if confirm == nil {
 		r.each(ctx, ws, func(ctx context.Context, w *worker) {

@@ -34,6 +34,7 @@ type worker struct {
 	running bool
 
 	transport transport.Transport
+	noPull    bool // the device couldn't fetch a content
 	compiled  *profile.Compiled
 	resources []profile.Resource
 	observed  *wire.Observed
@@ -437,7 +438,7 @@ func (w *worker) cancel() {
 func (w *worker) perform(ctx context.Context) {
 	w.r.report(Event{Device: w.d.Name, Phase: Applying})
 	for _, hash := range w.observed.Missing {
-		if err := w.send(hash); err != nil {
+		if err := w.bring(ctx, hash); err != nil {
 			w.fail(err)
 			return
 		}
@@ -500,19 +501,6 @@ func (w *worker) stopRunning() {
 	w.mu.Lock()
 	w.running = false
 	w.mu.Unlock()
-}
-
-func (w *worker) send(hash string) error {
-	c, ok := w.compiled.Blobs[hash]
-	if !ok {
-		return fmt.Errorf("the device asks for content %.12s, which no resource has", hash)
-	}
-	f, err := c.Open()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return w.session.conn.SendBlob(wire.Blob{Hash: hash, Size: c.Size, Secret: c.Secret}, f)
 }
 
 func (w *worker) finished(e *wire.Event) {

@@ -13,6 +13,7 @@ package transport
 import (
 	"context"
 	"io"
+	"net/netip"
 )
 
 // Transport is one open connection to one device. It is safe for concurrent use: several programs may run at once.
@@ -70,6 +71,10 @@ type Uploader interface {
 // Remembering is what a transport is whose device doesn't notice that the controller is gone, and goes on with its programs, as
 // the shells of WinRM do: whoever ends waits for Close.
 type Remembering interface{ Remembers() }
+
+// Narrow is what a transport is that carries much data slowly, as the messages of WinRM do: a device fetches large contents
+// faster by itself. Here is our own end of the connection to it, which isn't valid where something is in between, a proxy.
+type Narrow interface{ Here() netip.Addr }
 
 // Kind sorts failures by what the caller may do about them. Decide on it, never on an error's text.
 type Kind int

@@ -28,6 +28,7 @@ type Message struct {
 	Event    *Event    `json:"event,omitempty"`
 	Failed   *Failed   `json:"failed,omitempty"`
 	Undoing  *Undoing  `json:"undoing,omitempty"`
+	Pulled   *Pulled   `json:"pulled,omitempty"`
 	Alive    bool      `json:"alive,omitempty"` // sent every few seconds while the executor works
 
 	// controller to executor
@@ -38,6 +39,7 @@ type Message struct {
 	Cancel  *Cancel   `json:"cancel,omitempty"`
 	Confirm *Confirm  `json:"confirm,omitempty"`
 	Undo    *Undo     `json:"undo,omitempty"`
+	Pull    *Pull     `json:"pull,omitempty"`
 }
 
 // Hello is the executor's first message, sent unasked.
@@ -157,6 +159,21 @@ type Blob struct {
 	Hash   string `json:"hash"`
 	Size   int64  `json:"size"`
 	Secret bool   `json:"secret,omitempty"`
+}
+
+// Pull has the executor fetch a blob from the controller, past the session: by HTTP, GET /Token from Address. What it gets is
+// sealed with Key (see Seal), and in it a stream as this package's: the blob is announced, and its bytes follow.
+type Pull struct {
+	Blob    Blob   `json:"blob"`
+	Address string `json:"address"` // an IP address and a port
+	Token   string `json:"token"`
+	Key     []byte `json:"key"`
+}
+
+// Pulled answers Pull: the device has the blob, or Error says why not. It has to be sent then.
+type Pulled struct {
+	Hash  string `json:"hash"`
+	Error string `json:"error,omitempty"`
 }
 
 // Document is a run: complete and immutable. The executor needs nothing else to carry it out.

@@ -79,6 +79,9 @@ func TestRequests(t *testing.T) {
 	if n := len(s.shells); n != 0 {
 		t.Errorf("%d shells are left", n)
 	}
+	if here := c.Here().String(); here != "127.0.0.1" {
+		t.Errorf("the device is told to find us at %s", here)
+	}
 }
 
 // Many small writes, and the end, cost few requests.
@@ -525,6 +528,9 @@ func TestProxy(t *testing.T) {
 	c := dialed(t, o)
 	if got := printed(t, c, "echo through"); got != "through\n" {
 		t.Errorf("got %q", got)
+	}
+	if c.Here().IsValid() {
+		t.Errorf("the device is told to find us at %s, past the proxy", c.Here())
 	}
 	c.Close()
 	if got := <-through; got != "CONNECT device.example:5986" {

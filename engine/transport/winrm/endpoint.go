@@ -175,14 +175,14 @@ func (d *dialError) Unwrap() error { return d.err }
 func (c *Conn) connect(ctx context.Context, e *endpoint) (*wire, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout, errTimeout)
 	defer cancel()
-	conn, err := dial(ctx, e)
+	conn, direct, err := dial(ctx, e)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return nil, &dialError{err}
 	}
-	w := &wire{conn: conn, raw: &rawConn{Conn: conn, patience: c.o.Timeout}, tls: e.tls, endpoint: e}
+	w := &wire{conn: conn, raw: &rawConn{Conn: conn, patience: c.o.Timeout}, tls: e.tls, endpoint: e, direct: direct}
 	w.conn = w.raw
 	if e.tls {
 		client := tls.Client(w.raw, c.tlsConfig(e))
@@ -203,15 +203,21 @@ func (c *Conn) connect(ctx context.Context, e *endpoint) (*wire, error) {
 var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}}
 
 // dial connects, through a proxy where the environment names one: by CONNECT also for HTTP, since a login is for one
-// connection from end to end.
-func dial(ctx context.Context, e *endpoint) (net.Conn, error) {
+// connection from end to end. A connection is direct where there is no proxy.
+func dial(ctx context.Context, e *endpoint) (c net.Conn, direct bool, err error) {
 	proxy, err := httpproxy.FromEnvironment().ProxyFunc()(e.url)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
+		return nil, false, fmt.Errorf("proxy: %w", err)
 	}
 	if proxy == nil {
-		return dialer.DialContext(ctx, "tcp", e.address())
+		c, err = dialer.DialContext(ctx, "tcp", e.address())
+		return c, true, err
 	}
+	c, err = dialThrough(ctx, proxy, e)
+	return c, false, err
+}
+
+func dialThrough(ctx context.Context, proxy *url.URL, e *endpoint) (net.Conn, error) {
 	address := proxy.Host
 	if proxy.Port() == "" {
 		address = net.JoinHostPort(proxy.Hostname(), map[string]string{"https": "443"}[proxy.Scheme])

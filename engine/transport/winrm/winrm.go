@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ import (
 var (
 	_ transport.Transport   = (*Conn)(nil)
 	_ transport.Remembering = (*Conn)(nil)
+	_ transport.Narrow      = (*Conn)(nil)
 )
 
 // Prompt asks whoever sits at the terminal. echo says whether the answer may be seen.
@@ -79,6 +81,7 @@ type Conn struct {
 	client   tls.Certificate
 	scan     func(*x509.Certificate, error) // gets the certificate, instead of a login
 	login    login
+	here     netip.Addr
 	endpoint *endpoint
 	requests requests
 	ready    atomic.Bool // Dial has succeeded
@@ -174,7 +177,7 @@ func (c *Conn) dial(ctx context.Context, host string, port int) (*endpoint, erro
 	if err != nil {
 		return nil, err
 	}
-	c.endpoint = w.endpoint
+	c.endpoint, c.here = w.endpoint, w.here()
 	c.requests = requests{w.endpoint.url.String()}
 	if err := c.authenticate(ctx, w); err != nil {
 		w.close()
@@ -318,6 +321,18 @@ func (c *Conn) Close() error {
 
 // Remembers says that a shell outlives a controller that doesn't close it, until its idle time-out.
 func (c *Conn) Remembers() {}
+
+// Here is our end of the first connection.
+func (c *Conn) Here() netip.Addr { return c.here }
+
+// here is not valid where the device wouldn't know the address: behind a proxy, or of one link, which it calls otherwise.
+func (w *wire) here() netip.Addr {
+	a, err := netip.ParseAddrPort(w.raw.LocalAddr().String())
+	if err != nil || !w.direct || a.Addr().Zone() != "" {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
+}
 
 // hangUp closes all connections, and forgets the tickets.
 func (c *Conn) hangUp() {

@@ -31,6 +31,7 @@ type wire struct {
 	ended bool   // the peer has closed it, or said that it will
 
 	endpoint *endpoint
+	direct   bool // no proxy is in between
 }
 
 // rawConn gives up on a peer that says nothing for as long as it may.

@@ -65,6 +65,9 @@ type connect struct {
 	Auth string `json:"auth,omitzero" expression:"true" title:"Authentication" enum:"negotiate,kerberos,ntlm,basic,certificate" null:"true"`
 	// Whether winrm goes over TLS.
 	TLS bool `json:"tls,omitzero" expression:"true" title:"TLS" null:"true"`
+	// Whether the device may fetch large contents itself where its transport is slow: winrm's is. It does so by HTTP from a port
+	// that fitout opens for the time of the run, sealed, and each once; what it can't fetch is sent. Without it, it may.
+	Pull bool `json:"pull,omitzero" expression:"true" title:"Pull" example:"false" null:"true"`
 	// The SHA-256 fingerprint of the device's certificate. No other is accepted then.
 	Fingerprint string `json:"fingerprint,omitzero" title:"Fingerprint" null:"true"`
 	// The file of the certificate authority that has signed the device's certificate, as PEM.
