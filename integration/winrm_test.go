@@ -85,7 +85,7 @@ func TestWinRMPull(t *testing.T) {
 	forbidden("changed", fetched)
 
 	// What leaves the machine may be WinRM's answers alone.
-	m.Run(t, "ip rule add pref 10 ipproto tcp sport 5985 lookup main && ip rule add pref 11 ipproto tcp dport 1024-65535 unreachable")
+	m.Run(t, "ip rule add pref 10 ipproto 6 sport 5985 lookup main && ip rule add pref 11 ipproto 6 dport 1024-65534 unreachable")
 	_, cut := site("cut", "")
 	cut(sent, fetched)
 	s.leavesNothing()
