@@ -10,11 +10,14 @@ import (
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 )
 
-// eventLog numbers a run's events, keeps them in its journal and hands them to whoever follows.
+// eventLog numbers a run's events, keeps them in its journal and hands them to whoever follows: what became of a resource
+// once it is on the disk, so that nobody is told of what a power cut can undo. The run itself doesn't wait for that.
 type eventLog struct {
 	mu     sync.Mutex
 	events []wire.Event
 	last   int           // the last number
+	lasts  int           // the last number that has to outlast a power cut before anybody hears of it
+	heard  int           // the last number that may be told
 	more   chan struct{} // closed when an event is added
 	closed bool          // nothing more will come from this process
 	j      *journal.Journal
@@ -29,6 +32,8 @@ func newEventLog(j *journal.Journal, before []wire.Event, now func() time.Time) 
 		if l.last = before[n-1].N; bootOf(before) != bootID() {
 			l.last += gap
 		}
+		l.lasts = l.last // whoever was carrying the run out may have died before it was on the disk
+		l.dirty <- struct{}{}
 	}
 	go l.sync()
 	return l
@@ -51,8 +56,21 @@ func bootOf(events []wire.Event) string {
 // sync writes to the disk what became of resources, beside the run: a slow disk doesn't hold it up.
 func (l *eventLog) sync() {
 	for range l.dirty {
-		l.j.Sync()
+		l.mu.Lock()
+		last := l.last
+		l.mu.Unlock()
+		l.j.Sync() // those who follow get it all the same
+		l.mu.Lock()
+		if l.heard = last; l.lasts <= last {
+			l.heard = l.last
+		}
+		l.tell()
+		l.mu.Unlock()
 	}
+	l.mu.Lock()
+	l.heard = l.last
+	l.tell()
+	l.mu.Unlock()
 	l.j.Close()
 	close(l.ended)
 }
@@ -96,11 +114,12 @@ func (l *eventLog) add(e wire.Event) int {
 	if b, err := json.Marshal(e); err == nil {
 		_ = l.j.Append(journal.Record{Kind: journal.Event, Data: b}) // those who follow get it all the same
 	}
-	if e.Type == wire.Finished || e.Status == wire.Changed || e.Status == wire.FailedStatus {
-		select {
-		case l.dirty <- struct{}{}:
-		default:
-		}
+	switch {
+	case e.Type == wire.Finished || e.Status == wire.Changed || e.Status == wire.FailedStatus:
+		l.lasts = l.last
+		l.soil()
+	case l.lasts <= l.heard:
+		l.heard = l.last
 	}
 	if e.Type == wire.Finished {
 		l.close()
@@ -109,6 +128,15 @@ func (l *eventLog) add(e wire.Event) int {
 	return e.N
 }
 
+// soil has the file synced, if that isn't due already.
+func (l *eventLog) soil() {
+	select {
+	case l.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// tell needs l.mu.
 func (l *eventLog) tell() {
 	close(l.more)
 	l.more = make(chan struct{})
@@ -127,7 +155,7 @@ func (l *eventLog) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
-		l.dirty <- struct{}{}
+		l.soil()
 		l.close()
 		l.tell()
 	}
@@ -158,6 +186,10 @@ func (l *eventLog) follow(n int, gone <-chan struct{}, tell func([]wire.Event) e
 func (l *eventLog) from(n int) (events []wire.Event, over bool, more <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(l.events, n, func(e wire.Event, n int) int { return e.N - n })
-	return l.events[i:], l.closed, l.more
+	at := func(n int) int {
+		i, _ := slices.BinarySearchFunc(l.events, n, func(e wire.Event, n int) int { return e.N - n })
+		return i
+	}
+	i := at(n)
+	return l.events[i:max(i, at(l.heard+1))], l.closed && l.heard == l.last, l.more
 }

@@ -8,9 +8,13 @@ type firmware []byte
 
 // facts adds vendor, model, serial and biosVersion.
 func (t firmware) facts(f map[string]any) {
-	fields := map[byte]map[string]int{
-		0: {"biosVersion": 5},
-		1: {"vendor": 4, "model": 5, "serial": 7},
+	type field struct {
+		name string
+		at   int
+	}
+	fields := map[byte][]field{
+		0: {{"biosVersion", 5}},
+		1: {{"vendor", 4}, {"model", 5}, {"serial", 7}}, // in this order: a hypervisor is known by both
 	}
 	maker := ""
 	for len(t) >= 4 {
@@ -35,7 +39,8 @@ func (t firmware) facts(f map[string]any) {
 		if len(texts) == 0 && len(rest) > 0 && rest[0] == 0 { // no texts: two zeros
 			rest = rest[1:]
 		}
-		for name, at := range fields[kind] {
+		for _, field := range fields[kind] {
+			name, at := field.name, field.at
 			if at >= len(body) || body[at] == 0 || int(body[at]) > len(texts) {
 				continue
 			}
