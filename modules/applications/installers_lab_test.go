@@ -158,6 +158,13 @@ func testMSI(x installerTest) {
 	x.check("the file after the upgrade", x.content(appFile), "Example App 2.0.0")
 	x.fails(first, "Example App 2.0.0 is newer than 1.0", "allowDowngrade: true")
 	x.converges(strings.Replace(first, `"1.0"`, `">= 1.0"`, 1), modules.Same)
+	// By its own product code the older one isn't there; what they share is the upgrade code.
+	older := fmt.Sprintf(`{"name": "by code", "source": %s, "productCode": %q}`, v1, code1)
+	x.fails(older, "Example App 2.0.0 is there, which is newer than the package's 1.0.0", code2)
+	x.check("the file after a refused downgrade", x.content(appFile), "Example App 2.0.0")
+	x.converges(strings.Replace(older, `"name"`, `"allowDowngrade": true, "name"`, 1), modules.Create)
+	x.check("the file after a downgrade by code", x.content(appFile), "Example App 1.0.0")
+	x.converges(second, modules.Update)
 	x.converges(strings.Replace(first, `"version"`, `"allowDowngrade": true, "version"`, 1), modules.Update)
 	x.check("the file after the downgrade", x.content(appFile), "Example App 1.0.0")
 	x.converges(`{"name": "Example App", "state": "absent"}`, modules.Delete)
@@ -251,6 +258,10 @@ func testNSIS(x installerTest) {
 	lab.Must(x.t, os.WriteFile(x.m.WindowsPath(`C:\refuse`), nil, 0o644))
 	refused := fmt.Sprintf(`{"name": "other", "file": "C:\\Other\\app.txt", "source": %s, "arguments": ["/D=C:\\Other"]}`, source)
 	x.fails(refused, "install other: exit code 42", "hint: ")
+	// A failure that the profile calls a success is none; what isn't there afterwards is told all the same.
+	if r := x.one(strings.Replace(refused, `"name"`, `"exitCodes": [42], "name"`, 1)); r.Error != "" || r.Again != modules.Create {
+		x.t.Errorf("a good exit code: %s, then %s", r.Error, r.Again)
+	}
 	lab.Must(x.t, os.Remove(x.m.WindowsPath(`C:\refuse`)))
 	x.converges(refused, modules.Create)
 	x.fails(strings.Replace(refused, `"name"`, `"state": "absent", "name"`, 1), "nothing says how it is removed")

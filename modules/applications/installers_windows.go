@@ -195,11 +195,19 @@ func (r Installers) install(ctx context.Context, h *host.Host, want Installer, f
 	if err != nil {
 		return out, err
 	}
-	if old := f.code; old != "" && want.AllowDowngrade && f.version != nil {
-		if order, ok := setup.CompareVersions(*f.version, p.ProductVersion); ok && order > 0 {
-			if out, err = r.msiexec(ctx, h, want, "remove", "/x", old, setup.MSI.Silent()); err != nil {
-				return out, err
-			}
+	newer, err := newerThan(p, f.code)
+	if err != nil {
+		return out, err
+	}
+	for _, n := range newer {
+		if !want.AllowDowngrade {
+			return out, hint.New(fmt.Errorf("%s %s is there, which is newer than the package's %s", n.Name, n.Version, p.ProductVersion),
+				"take a newer package, or add allowDowngrade: true to have %s removed first", n.code)
+		}
+		if out, err = r.msiexec(ctx, h, want, "remove", "/x", n.code, setup.MSI.Silent()); err != nil {
+			return out, err
+		}
+		if n.code == p.ProductCode {
 			installed = nil
 		}
 	}
@@ -211,6 +219,44 @@ func (r Installers) install(ctx context.Context, h *host.Host, want Installer, f
 		then.Reboot = out.Reboot
 	}
 	return then, err
+}
+
+// related is a product that a package would replace.
+type related struct {
+	code string
+	setup.Product
+}
+
+// newerThan lists what is there in a newer version than the package's: the product that was found, and those with which the
+// package shares an upgrade code, whatever they are called.
+func newerThan(p setup.Package, found string) ([]related, error) {
+	var codes []string
+	if p.UpgradeCode != "" {
+		var err error
+		if codes, err = setup.Related(p.UpgradeCode); err != nil {
+			return nil, err
+		}
+	}
+	if found != "" {
+		codes = append(codes, found)
+	}
+	var newer []related
+	for i, code := range codes {
+		if slices.ContainsFunc(codes[:i], func(c string) bool { return strings.EqualFold(c, code) }) {
+			continue
+		}
+		old, err := setup.Installed(code)
+		if err != nil {
+			return nil, err
+		}
+		if old == nil {
+			continue
+		}
+		if order, ok := setup.CompareVersions(old.Version, p.ProductVersion); ok && order > 0 {
+			newer = append(newer, related{strings.ToUpper(code), *old})
+		}
+	}
+	return newer, nil
 }
 
 // fits finds out before anything runs that a package is another one than declared.
