@@ -91,12 +91,12 @@ func (t *Transport) open(ctx context.Context, request func(gossh.Channel) error)
 	}
 	result := make(chan opened, 1)
 	go func() {
-		ch, reqs, err := t.client.OpenChannel("session", nil)
-		if err == nil {
-			if err = request(ch); err != nil {
-				ch.Close()
-				go gossh.DiscardRequests(reqs)
+		ch, reqs, err := t.openOnce(request)
+		for again := 1; again < openTries && errors.Is(err, io.EOF) && ctx.Err() == nil; again++ {
+			if !t.alive() {
+				break
 			}
+			ch, reqs, err = t.openOnce(request)
 		}
 		result <- opened{ch, reqs, err}
 	}()
@@ -114,6 +114,23 @@ func (t *Transport) open(ctx context.Context, request func(gossh.Channel) error)
 	}
 }
 
+// openTries is how many sessions are opened until one isn't closed before it has answered what it is for. dropbear closes one
+// that was asked for nothing yet when the program of another ends. Nothing has run in it, or there would have been an answer.
+const openTries = 5
+
+func (t *Transport) openOnce(request func(gossh.Channel) error) (gossh.Channel, <-chan *gossh.Request, error) {
+	ch, reqs, err := t.client.OpenChannel("session", nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = request(ch); err != nil {
+		ch.Close()
+		go gossh.DiscardRequests(reqs)
+		return nil, nil, err
+	}
+	return ch, reqs, nil
+}
+
 func (t *Transport) explainStart(err error) error {
 	if err == nil {
 		return nil
@@ -121,8 +138,11 @@ func (t *Transport) explainStart(err error) error {
 	if refused, ok := errors.AsType[*gossh.OpenChannelError](err); ok {
 		return &transport.Error{Kind: transport.Refused, Err: hint.New(fmt.Errorf("%s refuses one more session (%s)", t.hop.label, refused.Message), "raise MaxSessions in its sshd_config")}
 	}
-	if errors.Is(err, io.EOF) || t.broken() {
+	if t.broken() || errors.Is(err, io.EOF) && !t.alive() {
 		return t.lost()
+	}
+	if errors.Is(err, io.EOF) {
+		return &transport.Error{Kind: transport.Refused, Err: hint.New(fmt.Errorf("%s closes each session before a program is started", t.hop.label), "see the log of its SSH server")}
 	}
 	return &transport.Error{Err: hint.New(err, "see whether the user %s has a shell on the device", t.hop.user)}
 }

@@ -36,6 +36,9 @@ type Options struct {
 	Dir  string   // where programs start; default: here
 	Env  []string // what is added to their environment, NAME=value
 	SFTP bool     // whether there is an sftp subsystem
+
+	// Abandon, if not nil, says whether a new session is closed before it is asked for anything, as dropbear does at times.
+	Abandon func() bool
 }
 
 // Server is a running server.
@@ -157,6 +160,10 @@ func (s *Server) session(ctx context.Context, nc gossh.NewChannel) {
 		return
 	}
 	defer ch.Close()
+	if s.options.Abandon != nil && s.options.Abandon() {
+		go gossh.DiscardRequests(reqs)
+		return
+	}
 	for r := range reqs {
 		var arg struct{ Value string }
 		switch r.Type {
