@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -58,7 +59,8 @@ func TestPipe(t *testing.T) {
 			}
 			go func() {
 				defer c.Close()
-				go c.Write(make([]byte, size)) // while we read
+				var writing sync.WaitGroup
+				writing.Go(func() { c.Write(make([]byte, size)) }) // while we read
 				buf, n := make([]byte, 32<<10), 0
 				for n < size {
 					k, err := c.Read(buf)
@@ -67,6 +69,7 @@ func TestPipe(t *testing.T) {
 						return
 					}
 				}
+				writing.Wait()
 				_, err := c.Write([]byte("got it"))
 				served <- err
 			}()
