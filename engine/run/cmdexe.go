@@ -83,7 +83,8 @@ func (cmdexe) start(t Target, e *bundle.Executor) (string, error) {
 		folder, exe, exe, e.Size, root, tarExe, missing, byTar, missing, byPowerShell)), nil
 }
 
-// What unpacks an executor: Windows' own tar, since 2018, or .NET. Both read stdin to its end.
+// What unpacks an executor: Windows' own tar, since 2018, or .NET. Both read stdin to its end. The second is experimental: there is
+// no PowerShell where fitout is tested, so it has never run.
 const (
 	tarExe       = `%SystemRoot%\System32\tar.exe`
 	byTar        = "tar"

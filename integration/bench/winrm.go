@@ -79,7 +79,68 @@ func overWinRM(ctx context.Context, o *options) error {
 	}
 	fmt.Print("\nAnsible's part is favoured: its modules need PowerShell, which the machine (Wine) doesn't have. So each resource is one\n",
 		"`raw` task that only looks (`if exist`, `reg query`), and a small program stands in for the PowerShell around it.\n\n")
-	return f.uploads(ctx)
+	if err := f.uploads(ctx); err != nil {
+		return err
+	}
+	return f.contents(ctx)
+}
+
+// contents compares the ways of a large file: whole runs, from the start to the file that was hashed, synced and put in place.
+func (f *winField) contents(ctx context.Context) error {
+	const size = 50e6
+	big := filepath.Join(f.dir, "big")
+	inventory, err := os.ReadFile(filepath.Join(f.dir, "inventory.yaml"))
+	if err != nil {
+		return err
+	}
+	var all []contestant
+	for _, way := range []struct{ name, connect string }{{"fetched by the device", ""}, {"sent in WinRM's messages (`pull: false`)", ", pull: false"}} {
+		c := f.fitout("apply")
+		file := filepath.Join(f.dir, fmt.Sprintf("inventory-%d.yaml", len(all)))
+		text := strings.NewReplacer("site.yaml", "big.yaml", "tls: false", "tls: false"+way.connect).Replace(string(inventory))
+		if err := write(file, []byte(text)); err != nil {
+			return err
+		}
+		c.name, c.args[len(c.args)-1] = "**fitout apply**, "+way.name, file
+		c.env = append(c.env, "FITOUT_SECRET_ADMIN="+f.Password)
+		c.after = func(context.Context) error { return same(big, f.m.WindowsPath(`C:\big`)) }
+		all = append(all, c)
+	}
+	if err := write(filepath.Join(f.dir, "big.yaml"), []byte("profile: big\nfiles: [{path: 'C:\\big', source: big}]\n")); err != nil {
+		return err
+	}
+	took := make([][]float64, len(all))
+	for range min(f.o.reps, 3) {
+		for i, c := range all {
+			if err := randomFile(big, size); err != nil { // the device has the one before
+				return err
+			}
+			m, err := c.measure(ctx, f.field)
+			if err != nil {
+				return err
+			}
+			took[i] = append(took[i], m.wall)
+			fmt.Fprintf(os.Stderr, "%s: %.2f s\n", c.name, m.wall)
+		}
+	}
+	fmt.Printf("\n| a file of %.0f MB over WinRM, HTTP sealed by NTLM | s | MB/s |\n|---|---|---|\n", size/1e6)
+	for i, c := range all {
+		fmt.Printf("| %s | %.2f | %.3g |\n", c.name, median(took[i]), size/1e6/median(took[i]))
+	}
+	return nil
+}
+
+// same compares two files.
+func same(a, b string) error {
+	first, err := os.ReadFile(a)
+	if err != nil {
+		return err
+	}
+	second, err := os.ReadFile(b)
+	if err == nil && !bytes.Equal(first, second) {
+		err = fmt.Errorf("%s isn't what %s is", b, a)
+	}
+	return err
 }
 
 func (f *winField) prepare(ctx context.Context) error {
