@@ -24,9 +24,10 @@ type built struct {
 	after, notify []target
 	refs, paths   []string
 	blobs         map[string]Content
-	unnamed       []*unnamed
-	uncertain     bool // whether its when holds can't be known yet
-	sound         bool // nothing is wrong with it by itself
+	unnamed       []unnamed
+	named         func() (*built, error) // with the names of its contents, which takes time; nil: it has them
+	uncertain     bool                   // whether its when holds can't be known yet
+	sound         bool                   // nothing is wrong with it by itself
 }
 
 // target is an address in after or notify, and where it is written.

@@ -34,30 +34,26 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 		faults = multierror.Append(faults, err)
 	}
 	for _, e := range p.entries {
-		var bs []*built
-		switch {
-		case e.fixed != nil:
-			bs = []*built{e.fixed.on(s)}
-		default:
+		bs := []*built{e.fixed}
+		if e.fixed == nil {
 			var err error
 			if bs, err = p.build(e, s); err != nil {
 				faults = multierror.Append(faults, err)
-			}
-		}
-		if d != nil {
-			for _, b := range bs {
-				if b == nil {
-					continue
-				}
-				if err := b.name(); err != nil {
-					faults = multierror.Append(faults, err)
-				}
 			}
 		}
 		for _, b := range bs {
 			if b == nil {
 				c.unnamed(e.typ.Name)
 				continue
+			}
+			if d != nil && b.named != nil {
+				var err error
+				if b, err = b.named(); err != nil {
+					faults = multierror.Append(faults, err)
+				}
+			}
+			if e.fixed != nil {
+				b = b.on(s)
 			}
 			c.all = append(c.all, b)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -55,7 +56,8 @@ func (p *Profile) contents(b *built, want map[string]any, s *expression.Scope, w
 				return err
 			}
 			want[f.Name] = host.Blob{Size: n.size}
-			b.unnamed = append(b.unnamed, &unnamed{field: f.Name, from: from, naming: n})
+			b.unnamed = append(b.unnamed, unnamed{f.Name, from, n})
+			b.named = sync.OnceValues(b.name)
 			continue
 		}
 		blob, content, err := p.content(from, x, s)
@@ -126,32 +128,25 @@ type unnamed struct {
 	field  string
 	from   *expression.Value
 	naming *naming
-	once   sync.Once
-	err    error
 }
 
-// name waits for the names of the contents. Devices share what is the same for all of them.
-func (b *built) name() error {
+// name waits for the names of the contents, and is the resource with them.
+func (b *built) name() (*built, error) {
+	out := *b
+	out.res.Want, out.blobs = maps.Clone(b.res.Want), map[string]Content{}
+	maps.Copy(out.blobs, b.blobs)
 	var faults *multierror.Error
 	for _, u := range b.unnamed {
-		u.once.Do(func() {
-			n := u.naming
-			<-n.done
-			if n.err != nil {
-				u.err = u.from.Problem(missing(n.shown, n.err), "%s", plainError(n.shown, n.err))
-				return
-			}
-			b.res.Want[u.field] = n.Blob
-			if b.blobs == nil {
-				b.blobs = map[string]Content{}
-			}
-			b.blobs[n.Hash] = Content{Size: n.Size, Open: n.read}
-		})
-		if u.err != nil {
-			faults = multierror.Append(faults, u.err)
+		n := u.naming
+		<-n.done
+		if n.err != nil {
+			faults = multierror.Append(faults, u.from.Problem(missing(n.shown, n.err), "%s", plainError(n.shown, n.err)))
+			continue
 		}
+		out.res.Want[u.field] = n.Blob
+		out.blobs[n.Hash] = Content{Size: n.Size, Open: n.read}
 	}
-	return faults.ErrorOrNil()
+	return &out, faults.ErrorOrNil()
 }
 
 // naming is a file that is being hashed, or was.

@@ -236,6 +236,29 @@ func TestSourceChanges(t *testing.T) {
 	}
 }
 
+// TestSourceOfAMixedFleet: what a platform has no use for takes nothing from the devices of another.
+func TestSourceOfAMixedFleet(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "profile.yaml"), []byte("installers: [{name: X, source: x.msi}]"))
+	writeFile(t, filepath.Join(dir, "x.msi"), []byte("package"))
+	p, err := new(Loader).Load(filepath.Join(dir, "profile.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []struct {
+		os    string
+		blobs int
+	}{{"linux", 0}, {"windows", 1}, {"linux", 0}} {
+		c, err := p.Compile(Device{Name: d.os, Facts: map[string]any{"os": d.os}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Blobs) != d.blobs {
+			t.Errorf("%s gets %d contents, want %d", d.os, len(c.Blobs), d.blobs)
+		}
+	}
+}
+
 // TestSourceIsNamedLater: loading a profile waits for no file to be hashed; one that has gone by then is an error where the
 // profile names it.
 func TestSourceIsNamedLater(t *testing.T) {
