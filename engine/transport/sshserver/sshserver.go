@@ -161,6 +161,7 @@ func (s *Server) session(ctx context.Context, nc gossh.NewChannel) {
 	}
 	defer ch.Close()
 	if s.options.Abandon != nil && s.options.Abandon() {
+		ch.Close() // before it could answer anything
 		go gossh.DiscardRequests(reqs)
 		return
 	}
