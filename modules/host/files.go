@@ -288,8 +288,7 @@ func (h *Host) Mkdir(name string, attr Attr) (err error) {
 		return fs.ErrExist
 	}
 	tmp := tempName(p)
-	h.loose.Store(true)
-	h.steps.before("mkdir", name)
+	h.changing("mkdir", name)
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // what an interruption left
 		return err
 	}
@@ -349,8 +348,7 @@ func (h *Host) Chmod(name string, mode uint32) error {
 	if fi, err := os.Lstat(p); err == nil && fi.Mode()&fs.ModeSymlink != 0 {
 		return fmt.Errorf("chmod %s: is a link", name)
 	}
-	h.loose.Store(true)
-	h.steps.before("chmod", name)
+	h.changing("chmod", name)
 	return clean(os.Chmod(p, fileMode(mode)), "chmod", name)
 }
 
@@ -371,8 +369,7 @@ func (h *Host) Chown(name string, uid, gid *int) error {
 	if err != nil {
 		return clean(err, "chown", name)
 	}
-	h.loose.Store(true)
-	h.steps.before("chown", name)
+	h.changing("chown", name)
 	if err := os.Lchown(p, u, g); err != nil {
 		return clean(err, "chown", name)
 	}
@@ -412,8 +409,7 @@ func (h *Host) Remove(name string) error {
 	if err != nil {
 		return err
 	}
-	h.loose.Store(true)
-	h.steps.before("remove", name)
+	h.changing("remove", name)
 	if err := h.steps.remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return clean(err, "remove", name)
 	}
@@ -440,8 +436,7 @@ func (h *Host) Rename(from, to string) error {
 	if err != nil {
 		return err
 	}
-	h.loose.Store(true)
-	h.steps.before("rename", from)
+	h.changing("rename", from)
 	return clean(os.Rename(f, t), "rename", from)
 }
 

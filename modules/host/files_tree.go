@@ -118,8 +118,7 @@ func (h *Host) RemoveAll(name string) error {
 			return fmt.Errorf("remove %s: %s is a mount point", name, filepath.Join(name, mounts[0]))
 		}
 	}
-	h.loose.Store(true)
-	h.steps.before("remove all of", name)
+	h.changing("remove all of", name)
 	return clean(os.RemoveAll(p), "remove", name)
 }
 

@@ -33,4 +33,10 @@ func (h *Host) Settle(ctx context.Context) error {
 	return nil
 }
 
+// changing comes before a change that isn't on the disk when it is done.
+func (h *Host) changing(change, name string) {
+	h.loose.Store(true)
+	h.steps.before(change, name)
+}
+
 const settling = time.Minute

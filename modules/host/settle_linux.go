@@ -13,12 +13,12 @@ import (
 
 // syncAll syncs the file systems to which a change of the system goes.
 func syncAll() error {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	text, err := readMountinfo()
 	if err != nil {
-		return fmt.Errorf("can't tell what is mounted: %w", err)
+		return err
 	}
 	var failed []error
-	for _, point := range lastingMounts(string(b)) {
+	for _, point := range lastingMounts(text) {
 		if err := syncFS(point); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			failed = append(failed, fmt.Errorf("write %s to its disk: %w", point, err))
 		}
@@ -35,18 +35,17 @@ func syncFS(point string) error {
 	return unix.Syncfs(int(f.Fd()))
 }
 
-// lastingMounts names one mount point of each file system that is on a disk of the machine's own and can be written:
-// proc_pid_mountinfo(5).
+// lastingMounts names one mount point of each file system that is on a disk of the machine's own and can be written.
 func lastingMounts(mountinfo string) (points []string) {
 	seen := map[string]bool{}
-	for line := range strings.Lines(mountinfo) {
-		mount, super, ok := strings.Cut(line, " - ")
-		f, s := strings.Split(mount, " "), strings.Fields(super)
-		if !ok || len(f) < 6 || len(s) < 3 {
+	for f := range mountLines(mountinfo) {
+		rest := f[min(mountOptional, len(f)):]
+		rest = rest[slices.Index(rest, "-")+1:]
+		if len(rest) < 3 {
 			continue
 		}
-		device, point := f[2], unescapeOctal(f[4])
-		if !seen[device] && lasts(s[0], point) && !readOnly(f[5]) && !readOnly(s[2]) {
+		device, point, typ, options := f[mountDevice], f[mountPoint], rest[0], rest[2]
+		if !seen[device] && lasts(typ, point) && !readOnly(f[mountOptions]) && !readOnly(options) {
 			seen[device] = true
 			points = append(points, point)
 		}
