@@ -203,18 +203,22 @@ func (a attributes) asksSecurity(h *host.Host) bool {
 	return h.OS() == "windows" && (a.owner != nil || a.access != nil || a.security != nil)
 }
 
-// spellSecurity reads who owns an entry and who may do what, in the words of the declaration where these mean the same.
-func (a attributes) spellSecurity(h *host.Host, path string, directory bool) (s secured, err error) {
+// spellSecurity reads who owns an entry and who may do what, in the words of the declaration where these mean the same; nil
+// where it doesn't matter: to a declaration that says nothing of it, and lets the old entry live.
+func (a attributes) spellSecurity(h *host.Host, path string, directory, gone bool) (*secured, error) {
+	if !a.asksSecurity(h) && !(gone && h.OS() == "windows" && h.Living()) {
+		return nil, nil
+	}
 	text, err := h.Security(path)
 	if err != nil {
-		return s, denied(err)
+		return nil, denied(err)
 	}
 	d, err := sddl.Parse(text)
 	if err != nil {
-		return s, fmt.Errorf("access of %s: %w", path, err)
+		return nil, fmt.Errorf("access of %s: %w", path, err)
 	}
 	kept := d.String()
-	s.security = &kept
+	s := &secured{security: &kept}
 	name, sid := h.Account(d.Owner)
 	if s.owner = &name; a.owner != nil {
 		if want, err := h.SID(*a.owner); err == nil && want == sid {
@@ -264,6 +268,17 @@ func shown(e sddl.Entry, who string, directory bool) Access {
 		out.Rights = e.String()
 	}
 	return out
+}
+
+// compare takes lists of who may do what by what they mean.
+func (a attributes) compare(property string, have attributes, inherited int) (met, ok bool) {
+	switch {
+	case property == "access":
+		return accessMet(a.access, a.accessExact, have.access, inherited), true
+	case property == "security" && a.security != nil && have.security != nil:
+		return securityMet(*a.security, *have.security), true
+	}
+	return false, false
 }
 
 // accessMet says whether the declared access is there.

@@ -102,13 +102,7 @@ func (Directories) CheckOn(os string, want Directory) error { return checkPathOn
 
 // Compare takes lists of who may do what by what they mean.
 func (Directories) Compare(property string, want, have Directory) (met, ok bool) {
-	switch {
-	case property == "access":
-		return accessMet(want.Access, want.AccessExact, have.Access, have.Inherited), true
-	case property == "security" && want.Security != nil && have.Security != nil:
-		return securityMet(*want.Security, *have.Security), true
-	}
-	return false, false
+	return want.attributes().compare(property, have.attributes(), have.Inherited)
 }
 
 // Refs are those who are named under access.
@@ -131,11 +125,9 @@ func (Directories) Observe(ctx context.Context, h *host.Host, want Directory) (D
 	have.State = ""
 	a := want.attributes().spell(h, i)
 	have.Owner, have.Group, have.Mode, have.Attributes = a.owner, a.group, a.mode, a.windows
-	if w := want.attributes(); w.asksSecurity(h) || h.OS() == "windows" && h.Living() && want.State == modules.Absent {
-		s, err := w.spellSecurity(h, path, true)
-		if err != nil {
-			return have, err
-		}
+	if s, err := want.attributes().spellSecurity(h, path, true, want.State == modules.Absent); err != nil {
+		return have, err
+	} else if s != nil {
 		have.Owner, have.Access, have.Inherited, have.Security = s.owner, s.access, s.inherited, s.security
 	}
 	if want.State == modules.Absent {

@@ -110,13 +110,7 @@ func (Files) CheckOn(os string, want File) error { return checkPathOn(os, want.P
 
 // Compare takes lists of who may do what by what they mean.
 func (Files) Compare(property string, want, have File) (met, ok bool) {
-	switch {
-	case property == "access":
-		return accessMet(want.Access, want.AccessExact, have.Access, have.Inherited), true
-	case property == "security" && want.Security != nil && have.Security != nil:
-		return securityMet(*want.Security, *have.Security), true
-	}
-	return false, false
+	return want.attributes().compare(property, have.attributes(), have.Inherited)
 }
 
 // Refs are those who are named under access.
@@ -154,11 +148,9 @@ func (Files) Observe(ctx context.Context, h *host.Host, want File) (File, error)
 		return have, hint.New(fmt.Errorf("%s: is a device, socket or pipe", want.Path), "remove it by hand if that is what you want")
 	}
 	have.Owner, have.Group, have.Mode, have.Attributes = a.owner, a.group, a.mode, a.windows
-	if w := want.attributes(); w.asksSecurity(h) || h.OS() == "windows" && h.Living() && want.replaces() {
-		s, err := w.spellSecurity(h, path, false)
-		if err != nil {
-			return have, err
-		}
+	if s, err := want.attributes().spellSecurity(h, path, false, want.replaces()); err != nil {
+		return have, err
+	} else if s != nil {
 		have.Owner, have.Access, have.Inherited, have.Security = s.owner, s.access, s.inherited, s.security
 	}
 	if want.Content == nil && !want.replaces() {
