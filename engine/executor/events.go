@@ -33,7 +33,7 @@ func newEventLog(j *journal.Journal, before []wire.Event, now func() time.Time) 
 			l.last += gap
 		}
 		l.lasts = l.last // whoever was carrying the run out may have died before it was on the disk
-		l.dirty <- struct{}{}
+		l.soil()
 	}
 	go l.sync()
 	return l
@@ -61,16 +61,12 @@ func (l *eventLog) sync() {
 		l.mu.Unlock()
 		l.j.Sync() // those who follow get it all the same
 		l.mu.Lock()
-		if l.heard = last; l.lasts <= last {
+		if l.heard = max(l.heard, last); l.lasts <= last {
 			l.heard = l.last
 		}
 		l.tell()
 		l.mu.Unlock()
 	}
-	l.mu.Lock()
-	l.heard = l.last
-	l.tell()
-	l.mu.Unlock()
 	l.j.Close()
 	close(l.ended)
 }
@@ -142,7 +138,7 @@ func (l *eventLog) tell() {
 	l.more = make(chan struct{})
 }
 
-// close needs l.mu.
+// close needs l.mu, and that soil was called for what comes last: sync has that heard before it ends.
 func (l *eventLog) close() {
 	if !l.closed {
 		l.closed = true

@@ -3,8 +3,8 @@
 //
 //	err := executor.Serve(ctx, os.Stdin, os.Stdout, executor.Options{Root: "/", Dir: "/var/lib/fitout"})
 //
-// A session is: hello (with the device's facts, unasked), observe → observed, blobs (sent, or pull → pulled), run → events. A run doesn't belong to
-// the session that began it: a runner carries it out, a process of its own as a rule (Carry), from a journal that holds
+// A session is: hello (with the device's facts, unasked), observe → observed, blobs (sent, or pull → pulled), run → events. A
+// run doesn't belong to the session that began it: a runner carries it out, a process of its own as a rule (Carry), from a journal that holds
 // all that it needs and all that it did. Sessions hand it over and follow it; they may end, and others may follow
 // it on. Cancelling is a message. What is kept lies in the executor's own folder: executors (bin), contents (store), runs,
 // the lock, owed notifications.
@@ -12,7 +12,8 @@
 // On the disk, so that a power cut doesn't take it: the document before a run begins (an executor can't go on without it); what a
 // change is about to do, and the state before it, before the change (undo needs it); what a change or a notification brought
 // about before the journal says that it is done (or it would be done twice: host.Settle); that a notification was delivered
-// before it is owed no more. What the journal then says of it is synced beside the run: where that is lost, the next process observes again.
+// before it is owed no more. What the journal then says of it is synced beside the run, before anybody is told: where that is
+// lost, the next process observes again.
 //
 // That folder is /var/lib/fitout, or %ProgramFiles%\fitout on Windows, and nobody but the administrator may write there or put
 // another one in its place; who is none has a folder of their own, from which an administrator runs nothing. At each start the
