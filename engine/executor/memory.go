@@ -3,7 +3,6 @@ package executor
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/hex"
 	"path/filepath"
 	"strings"
 
@@ -30,8 +29,5 @@ func remember(dir, name string) error {
 	if memory(dir) != "" {
 		return nil
 	}
-	var random [12]byte
-	rand.Read(random[:])
-	name = cmp.Or(name, hex.EncodeToString(random[:]))
-	return disk.Replace(disk.OS, memoryFile(dir), []byte(name+"\n"), 0o600)
+	return disk.Replace(disk.OS, memoryFile(dir), []byte(cmp.Or(name, rand.Text())+"\n"), 0o600)
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"crypto/cipher"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -95,7 +96,7 @@ func (u *unsealing) Read(p []byte) (int, error) {
 		}
 		var err error
 		if u.left, err = u.aead.Open(u.buf[:0], u.nonce(), u.buf, nil); err != nil {
-			return 0, fmt.Errorf("what came wasn't sealed with the key that was told")
+			return 0, errors.New("what came wasn't sealed with the key that was told")
 		}
 	}
 	n := copy(p, u.left)
