@@ -92,10 +92,7 @@ func (t *Transport) open(ctx context.Context, request func(gossh.Channel) error)
 	result := make(chan opened, 1)
 	go func() {
 		ch, reqs, err := t.openOnce(request)
-		for again := 1; again < openTries && errors.Is(err, io.EOF) && ctx.Err() == nil; again++ {
-			if !t.alive() {
-				break
-			}
+		for again := 1; again < openTries && errors.Is(err, io.EOF) && ctx.Err() == nil && t.alive(); again++ {
 			ch, reqs, err = t.openOnce(request)
 		}
 		result <- opened{ch, reqs, err}
@@ -138,10 +135,10 @@ func (t *Transport) explainStart(err error) error {
 	if refused, ok := errors.AsType[*gossh.OpenChannelError](err); ok {
 		return &transport.Error{Kind: transport.Refused, Err: hint.New(fmt.Errorf("%s refuses one more session (%s)", t.hop.label, refused.Message), "raise MaxSessions in its sshd_config")}
 	}
-	if t.broken() || errors.Is(err, io.EOF) && !t.alive() {
+	switch closed := errors.Is(err, io.EOF); {
+	case t.broken() || closed && !t.alive():
 		return t.lost()
-	}
-	if errors.Is(err, io.EOF) {
+	case closed:
 		return &transport.Error{Kind: transport.Refused, Err: hint.New(fmt.Errorf("%s closes each session before a program is started", t.hop.label), "see the log of its SSH server")}
 	}
 	return &transport.Error{Err: hint.New(err, "see whether the user %s has a shell on the device", t.hop.user)}

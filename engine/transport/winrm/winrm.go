@@ -325,15 +325,6 @@ func (c *Conn) Remembers() {}
 // Here is our end of the first connection.
 func (c *Conn) Here() netip.Addr { return c.here }
 
-// here is not valid where the device wouldn't know the address: behind a proxy, or of one link, which it calls otherwise.
-func (w *wire) here() netip.Addr {
-	a, err := netip.ParseAddrPort(w.raw.LocalAddr().String())
-	if err != nil || !w.direct || a.Addr().Zone() != "" {
-		return netip.Addr{}
-	}
-	return a.Addr().Unmap()
-}
-
 // hangUp closes all connections, and forgets the tickets.
 func (c *Conn) hangUp() {
 	c.end()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -140,4 +141,13 @@ func writeRequest(conn io.Writer, req *http.Request) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// here is not valid where the device wouldn't know the address: behind a proxy, or of one link, which it calls otherwise.
+func (w *wire) here() netip.Addr {
+	a, err := netip.ParseAddrPort(w.raw.LocalAddr().String())
+	if err != nil || !w.direct || a.Addr().Zone() != "" {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
 }
