@@ -63,7 +63,7 @@ func overWinRM(ctx context.Context, o *options) error {
 		c.name, c.before = "Ansible's winrm connection, `raw` checks by cmd.exe", nil
 		c.env = append(c.env, f.python()...)
 		if err := c.run(ctx, f.field); err == nil || !strings.Contains(err.Error(), "non-zero return code") {
-			return fmt.Errorf("the playbook of Ansible's checks are none: a machine that lacks everything gave %v", err)
+			return fmt.Errorf("what Ansible does checks nothing: a machine that lacks everything gave %v", err)
 		}
 		all = append(all, c)
 	}
