@@ -53,7 +53,10 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 				}
 			}
 			if e.fixed != nil {
-				b = b.on(s)
+				var err error
+				if b, err = b.on(s); err != nil {
+					faults = multierror.Append(faults, err)
+				}
 			}
 			c.all = append(c.all, b)
 		}
@@ -76,17 +79,20 @@ func (p *Profile) compile(d *Device) (*Compiled, error) {
 	return out, nil
 }
 
-// on is a resource that is the same for every device, on one of them: the platform may lack it.
-func (b *built) on(s *expression.Scope) *built {
+// on is a resource that is the same for every device, on one of them: the platform may lack it, or not take it so.
+func (b *built) on(s *expression.Scope) (*built, error) {
 	skip := platformSkip(b.typ, s)
-	if skip == "" {
-		return b
+	switch os := osOf(s); {
+	case skip == "" && (os == "" || b.skipped()):
+		return b, nil
+	case skip == "":
+		return b, b.entry.checkType(os, b.decoded, b.res.Want, false)
 	}
 	out := *b
 	out.res.Skip = skip
 	out.res.Secret = nil
 	out.blobs = nil
-	return &out
+	return &out, nil
 }
 
 // compilation is the set of resources of one device, while their edges are found.

@@ -259,6 +259,23 @@ func TestSourceOfAMixedFleet(t *testing.T) {
 	}
 }
 
+// TestConstantOnAPlatform: what is the same for every device is checked on each platform all the same.
+func TestConstantOnAPlatform(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "profile.yaml")
+	writeFile(t, path, []byte("environment: [{name: A, value: \"a#b\"}]"))
+	p, err := new(Loader).Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for os, says := range map[string]string{"windows": "", "linux": "profile.yaml:1:32: environment[0].value: value of A: /etc/environment can't hold a #"} {
+		_, err := p.Compile(Device{Name: "d", Facts: map[string]any{"os": os}})
+		if (err != nil) != (says != "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", os, err, says)
+		}
+	}
+}
+
 // TestSourceIsNamedLater: loading a profile waits for no file to be hashed; one that has gone by then is an error where the
 // profile names it.
 func TestSourceIsNamedLater(t *testing.T) {
