@@ -34,7 +34,8 @@ type Property struct {
 	Required, Secret         bool
 	Enum                     []string
 	Pattern                  string
-	Default, Example         any // nil where there is none
+	Default, Example         any        // nil where there is none
+	Keys                     []Property `json:",omitempty"` // of a map, or of each map of a list
 }
 
 // Explain returns what there is to say of a type, of Run or of Entry, with all its properties in their order or, where property isn't "", that
@@ -158,7 +159,24 @@ func explain(name, role string, s map[string]any, required bool) Property {
 	}
 	value := valueOf(s)
 	p.Type, p.Enum, p.Pattern = describe(s), texts(value["enum"]), textOf(value, "pattern")
+	if role != string(modules.Observed) {
+		p.Keys = keysOf(value)
+	}
 	return p
+}
+
+// keysOf explains what may be in a map, or in each map of a list.
+func keysOf(s map[string]any) (keys []Property) {
+	if items, ok := s["items"].(map[string]any); ok {
+		s = valueOf(items)
+	}
+	properties, _ := s["properties"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		if key, ok := properties[name].(map[string]any); ok {
+			keys = append(keys, explain(name, "", key, slices.Contains(texts(s["required"]), name)))
+		}
+	}
+	return keys
 }
 
 // valueOf looks through the anyOf that an enum needs.

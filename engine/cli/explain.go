@@ -75,7 +75,7 @@ func runExplain(a *app, args []string) error {
 			common = append(common, p.Name)
 			continue
 		}
-		explainProperty(a, p, width)
+		explainProperty(a, p, width, "")
 	}
 	if len(common) > 0 {
 		text := fmt.Sprintf("As any entry, it may also have %s: see `fitout explain %s`.", strings.Join(common, ", "), schema.Entry)
@@ -84,7 +84,7 @@ func runExplain(a *app, args []string) error {
 	return nil
 }
 
-func explainProperty(a *app, p schema.Property, width int) {
+func explainProperty(a *app, p schema.Property, width int, indent string) {
 	notes := []string{p.Type}
 	switch {
 	case p.Role == "observed":
@@ -108,8 +108,12 @@ func explainProperty(a *app, p schema.Property, width int) {
 	if p.Example != nil {
 		notes = append(notes, "for example "+jsonText(p.Example))
 	}
-	fmt.Fprintf(a.out, "%s  %s\n", a.paint(a.out, "1", p.Name), a.paint(a.out, "2", strings.Join(notes, "; ")))
-	fmt.Fprintln(a.out, wrap(p.Title+". "+p.Description, width, "    "))
+	fmt.Fprintf(a.out, "%s%s  %s\n", indent, a.paint(a.out, "1", p.Name), a.paint(a.out, "2", strings.Join(notes, "; ")))
+	indent += "    "
+	fmt.Fprintln(a.out, wrap(p.Title+". "+p.Description, width, indent))
+	for _, key := range p.Keys {
+		explainProperty(a, key, width, indent)
+	}
 }
 
 func jsonText(v any) string {
