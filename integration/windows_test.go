@@ -91,9 +91,14 @@ func (s *winsite) leavesNothing() {
 	for len(found) > 0 && time.Now().Before(deadline) {
 		found = left()
 	}
-	if len(found) > 0 {
-		s.t.Errorf("left behind: %s\n%s", strings.Join(found, ", "), s.m.Run(s.t, "ps axo pid,ppid,etime,args"))
+	if len(found) == 0 {
+		return
 	}
+	var services strings.Builder
+	for _, name := range s.services() {
+		services.WriteString(s.m.RunWindows(s.t, "reg", "query", `HKLM\SYSTEM\CurrentControlSet\Services\`+name, "/s"))
+	}
+	s.t.Errorf("left behind: %s\n%s\n%s", strings.Join(found, ", "), &services, s.m.Run(s.t, "ps axo pid,ppid,etime,args"))
 }
 
 const windowsProfile = `profile: windows

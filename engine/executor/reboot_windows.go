@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/privilege"
 	"golang.org/x/sys/windows"
 )
 
@@ -32,7 +33,7 @@ func restartMachine(ctx context.Context, h *host.Host, reason string) error {
 }
 
 func initiateRestart(text string) error {
-	if err := enablePrivilege("SeShutdownPrivilege"); err != nil {
+	if err := privilege.Enable("SeShutdownPrivilege"); err != nil {
 		return err
 	}
 	message, err := windows.UTF16PtrFromString(text)
@@ -42,28 +43,6 @@ func initiateRestart(text string) error {
 	const reason = windows.SHTDN_REASON_MAJOR_OPERATINGSYSTEM | windows.SHTDN_REASON_MINOR_RECONFIG | windows.SHTDN_REASON_FLAG_PLANNED
 	if err := windows.InitiateSystemShutdownEx(nil, message, 0, true, true, reason); err != nil {
 		return fmt.Errorf("restart Windows: %w", err)
-	}
-	return nil
-}
-
-// enablePrivilege turns on what this process may do and doesn't by default.
-func enablePrivilege(name string) error {
-	var token windows.Token
-	if err := windows.OpenProcessToken(windows.CurrentProcess(), windows.TOKEN_ADJUST_PRIVILEGES|windows.TOKEN_QUERY, &token); err != nil {
-		return err
-	}
-	defer token.Close()
-	p := windows.Tokenprivileges{PrivilegeCount: 1}
-	p.Privileges[0].Attributes = windows.SE_PRIVILEGE_ENABLED
-	n, err := windows.UTF16PtrFromString(name)
-	if err != nil {
-		return err
-	}
-	if err := windows.LookupPrivilegeValue(nil, n, &p.Privileges[0].Luid); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if err := windows.AdjustTokenPrivileges(token, false, &p, 0, nil, nil); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

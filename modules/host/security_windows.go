@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/fitout-dev/fitout/modules/hint"
+	"github.com/fitout-dev/fitout/modules/host/privilege"
 	"github.com/fitout-dev/fitout/modules/host/sddl"
 	"golang.org/x/sys/windows"
 )
@@ -78,26 +79,8 @@ func noSecurity(err error) error {
 	return err
 }
 
-// restorePrivilege lets this process make somebody else an owner, which administrators may, but don't by themselves.
-// https://learn.microsoft.com/windows/win32/secauthz/privilege-constants
-var restorePrivilege = sync.OnceFunc(func() {
-	var token windows.Token
-	if err := windows.OpenProcessToken(windows.CurrentProcess(), windows.TOKEN_ADJUST_PRIVILEGES|windows.TOKEN_QUERY, &token); err != nil {
-		return // what needs it is refused
-	}
-	defer token.Close()
-	for _, name := range []string{"SeRestorePrivilege", "SeTakeOwnershipPrivilege"} {
-		n, err := windows.UTF16PtrFromString(name)
-		if err != nil {
-			continue
-		}
-		p := windows.Tokenprivileges{PrivilegeCount: 1}
-		p.Privileges[0].Attributes = windows.SE_PRIVILEGE_ENABLED
-		if windows.LookupPrivilegeValue(nil, n, &p.Privileges[0].Luid) == nil {
-			_ = windows.AdjustTokenPrivileges(token, false, &p, 0, nil, nil)
-		}
-	}
-})
+// restorePrivilege lets this process make somebody else an owner. Where it may not, what needs it is refused.
+var restorePrivilege = sync.OnceFunc(func() { _ = privilege.Enable("SeRestorePrivilege", "SeTakeOwnershipPrivilege") })
 
 // SID is the one of an account, which goes by its name, DOMAIN\name or a SID; accounts that each Windows has, by their English
 // names in every language.

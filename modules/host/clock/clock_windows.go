@@ -13,6 +13,7 @@ import (
 
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/privilege"
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
 )
@@ -118,20 +119,4 @@ func put(to []uint16, s string) error {
 }
 
 // maySet turns on the right to set the zone, which administrators have.
-func maySet() error {
-	var token windows.Token
-	if err := windows.OpenProcessToken(windows.CurrentProcess(), windows.TOKEN_ADJUST_PRIVILEGES|windows.TOKEN_QUERY, &token); err != nil {
-		return err
-	}
-	defer token.Close()
-	p := windows.Tokenprivileges{PrivilegeCount: 1}
-	p.Privileges[0].Attributes = windows.SE_PRIVILEGE_ENABLED
-	n, err := windows.UTF16PtrFromString("SeTimeZonePrivilege")
-	if err != nil {
-		return err
-	}
-	if err := windows.LookupPrivilegeValue(nil, n, &p.Privileges[0].Luid); err != nil {
-		return err
-	}
-	return windows.AdjustTokenPrivileges(token, false, &p, 0, nil, nil)
-}
+func maySet() error { return privilege.Enable("SeTimeZonePrivilege") }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/privilege"
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
 )
@@ -241,24 +242,8 @@ const patience = 2 * time.Second
 
 // mayLoad turns on the two rights that loading a hive needs, and that administrators have.
 var mayLoad = sync.OnceValue(func() error {
-	var token windows.Token
-	if err := windows.OpenProcessToken(windows.CurrentProcess(), windows.TOKEN_ADJUST_PRIVILEGES|windows.TOKEN_QUERY, &token); err != nil {
+	if err := privilege.Enable("SeBackupPrivilege", "SeRestorePrivilege"); err != nil {
 		return fmt.Errorf("rights to load a hive: %w", err)
-	}
-	defer token.Close()
-	for _, name := range []string{"SeBackupPrivilege", "SeRestorePrivilege"} {
-		p := windows.Tokenprivileges{PrivilegeCount: 1}
-		p.Privileges[0].Attributes = windows.SE_PRIVILEGE_ENABLED
-		n, err := windows.UTF16PtrFromString(name)
-		if err != nil {
-			return err
-		}
-		if err := windows.LookupPrivilegeValue(nil, n, &p.Privileges[0].Luid); err != nil {
-			return fmt.Errorf("right %s: %w", name, err)
-		}
-		if err := windows.AdjustTokenPrivileges(token, false, &p, 0, nil, nil); err != nil {
-			return fmt.Errorf("right %s: %w", name, err)
-		}
 	}
 	return nil
 })
