@@ -153,7 +153,7 @@ func withService(run string, do func(*mgr.Service) error) error {
 }
 
 // sweep removes the services of runs that are no more. The registry names them a hundred times faster than the service manager.
-func (u unit) sweep(o Options) {
+func (unit) sweep(o Options) {
 	if o.Root != "/" {
 		return
 	}
@@ -168,8 +168,12 @@ func (u unit) sweep(o Options) {
 		if !ours {
 			continue
 		}
-		if st, err := readState(o.Dir, run); err != nil || st.ended {
-			u.remove(o, run)
+		if st, err := readState(o.Dir, run); err == nil && !st.ended {
+			continue
+		}
+		err := withService(run, func(s *mgr.Service) error { return s.Delete() })
+		if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) { // a crash while it was made or deleted: only the registry knows it
+			registry.DeleteKey(k, name)
 		}
 	}
 }
