@@ -183,24 +183,22 @@ func (p *process) Kill() error { p.end(nil); return nil }
 
 // end ends the program on the device, too, and its shell, with all that it started.
 func (p *process) end(cause error) {
-	if p.giveUp(cause, io.EOF) {
-		p.c.dropShell(p.shell, p.command)
-	}
+	p.giveUp(cause, io.EOF, func() { p.c.dropShell(p.shell, p.command) })
 }
 
-// giveUp ends this side's interest in a running program; it says whether this was the first time.
-func (p *process) giveUp(cause, read error) (first bool) {
+// giveUp ends this side's interest in a running program. The first time it calls first, before anybody learns of the end:
+// Close, which ends all that runs, then knows of every shell that is being dropped.
+func (p *process) giveUp(cause, read error, first func()) {
 	select {
 	case <-p.done:
-		return false
+		return
 	default:
 	}
 	p.killOnce.Do(func() {
-		first = true
+		first()
 		p.cause = cause
 		close(p.killed)
 		p.pipe.CloseWithError(read)
 		p.cancel()
 	})
-	return first
 }

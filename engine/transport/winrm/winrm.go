@@ -197,9 +197,10 @@ func (c *Conn) Start(ctx context.Context, cmd transport.Command) (transport.Proc
 	if ctx.Err() != nil {
 		return nil, &transport.Error{Err: fmt.Errorf("%s: %w", c.label(), context.Cause(ctx))}
 	}
-	if err := c.over(); err != nil {
+	if err := c.begin(); err != nil {
 		return nil, err
 	}
+	defer c.cleaning.Done()
 	if n := len(cmd.Line); n > maxLine {
 		return nil, &transport.Error{Err: fmt.Errorf("a command line of %d characters: cmd.exe takes %d", n, maxLine)}
 	}
@@ -303,9 +304,7 @@ func (c *Conn) Close() error {
 	c.shells = nil
 	c.mu.Unlock()
 	for _, p := range running {
-		if p.giveUp(c.lost(nil), c.lost(nil)) && !broken {
-			shells = append(shells, p.shell) // with the shell go its programs
-		}
+		p.giveUp(c.lost(nil), c.lost(nil), func() { shells = append(shells, p.shell) }) // with the shell go its programs
 	}
 	if !broken {
 		for _, s := range shells {
@@ -340,9 +339,25 @@ func (c *Conn) hangUp() {
 }
 
 // over says why nothing can be started any more.
+// begin has Close wait for what may still drop a shell, until c.cleaning.Done.
+func (c *Conn) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.ended()
+	if err == nil {
+		c.cleaning.Add(1)
+	}
+	return err
+}
+
 func (c *Conn) over() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.ended()
+}
+
+// ended needs c.mu.
+func (c *Conn) ended() error {
 	if c.closed {
 		return &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("the connection to %s was closed", c.label())}
 	}
