@@ -91,6 +91,7 @@ func (c *contents) secrets() map[string][]byte {
 // intend records what is about to be changed, and how it was.
 func (r *run) intend(items []*item, haves []any, events []*wire.Event) error {
 	var records []any
+	intents := map[string]*intent{}
 	for i, it := range items {
 		if r.st.intents[it.Address] != nil {
 			continue
@@ -124,12 +125,16 @@ func (r *run) intend(items []*item, haves []any, events []*wire.Event) error {
 			return err
 		}
 		records = append(records, journal.Record{Kind: journal.Intent, Data: b})
-		r.st.intents[it.Address] = in
+		intents[it.Address] = in
 	}
 	if len(records) == 0 {
 		return nil
 	}
-	return r.log.record(journal.Intent, records...)
+	if err := r.log.record(journal.Intent, records...); err != nil {
+		return err
+	}
+	maps.Copy(r.st.intents, intents)
+	return nil
 }
 
 // keep puts a content aside that is about to be replaced: a secret one into the journal, sealed.

@@ -117,6 +117,7 @@ type Journal struct {
 	mu     sync.Mutex
 	marker [4]byte
 	size   int64
+	kept   int64 // up to where the disk keeps room
 	count  uint32
 	synced uint32
 	buf    []byte
@@ -218,7 +219,7 @@ func (j *Journal) Append(rs ...Record) error {
 	if len(rs) == 0 {
 		return nil
 	}
-	size, room := int64(0), j.limit-reserve
+	size, room, intent := int64(0), j.limit-reserve, false
 	for _, r := range rs {
 		if len(r.Data) > MaxRecord {
 			return fmt.Errorf("append to journal %s: a record of %d bytes is larger than %d", j.path, len(r.Data), MaxRecord)
@@ -229,6 +230,7 @@ func (j *Journal) Append(rs ...Record) error {
 		if r.Kind == End || r.Kind == Reboot {
 			room = j.limit
 		}
+		intent = intent || r.Kind == Intent
 		size += headSize + int64(len(r.Data))
 	}
 	j.mu.Lock()
@@ -238,6 +240,11 @@ func (j *Journal) Append(rs ...Record) error {
 	}
 	if j.size+size > room {
 		return hint.New(fmt.Errorf("append to journal %s: %w: %d bytes", j.path, ErrFull, j.size), "divide the profile, or what it writes, into several runs")
+	}
+	if intent {
+		if err := j.keepRoom(size); err != nil {
+			return fmt.Errorf("append to journal %s: %w", j.path, err)
+		}
 	}
 	b := j.buf[:0]
 	for i, r := range rs {
@@ -258,9 +265,28 @@ func (j *Journal) Append(rs ...Record) error {
 	return nil
 }
 
+// spare is the room on the disk for what will be told of a change, beyond twice what its intent takes: how it was, and how it is.
+const spare = 64 << 10
+
+// keepRoom sees that there is room for intents of that size, and for telling what became of them. Without it nothing is begun
+// that a full disk would keep from being recorded as done.
+func (j *Journal) keepRoom(size int64) error {
+	need := j.size + 3*size + spare
+	if need <= j.kept {
+		return nil
+	}
+	need += spare // not at each change
+	if err := disk.Reserve(j.file, j.size, need); err != nil {
+		return err
+	}
+	j.kept = need
+	return nil
+}
+
 // rollBack takes a part of an append away. It must be gone for good: after a power cut, a later append of the same length
 // could otherwise be followed by what is left of this one.
 func (j *Journal) rollBack(cause error) error {
+	j.kept = 0 // it goes, too
 	err := j.file.Truncate(j.size)
 	if err == nil {
 		_, err = j.file.Seek(j.size, io.SeekStart)
@@ -312,6 +338,9 @@ func (j *Journal) Close() error {
 	defer j.mu.Unlock()
 	if errors.Is(j.err, os.ErrClosed) {
 		return nil
+	}
+	if j.kept > j.size && j.err == nil {
+		j.file.Truncate(j.size) // gives back the room that was kept; without that it is but a few blocks
 	}
 	j.err = fmt.Errorf("journal %s: %w", j.path, os.ErrClosed)
 	return j.file.Close()
