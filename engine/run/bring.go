@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -31,7 +32,14 @@ func (w *worker) bring(ctx context.Context, hash string) error {
 		return err
 	}
 	defer f.Close()
-	return w.session.conn.SendBlob(b, f)
+	err = w.session.conn.SendBlob(b, f)
+	if source, ok := errors.AsType[*wire.SourceError](err); ok {
+		return source.Unwrap()
+	}
+	if err != nil {
+		return w.session.lost()
+	}
+	return nil
 }
 
 // pullable says by which address of ours the device may fetch a content. One with a secret in it goes through the session

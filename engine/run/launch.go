@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -205,7 +206,7 @@ func say(ctx context.Context, t transport.Transport, c transport.Command, stdin 
 	}
 	exit, err = p.Wait()
 	sendErr := <-sent
-	if err = errors.Join(err, readErr); err == nil && exit.Code == 0 && stdin != nil {
+	if err = cmp.Or(err, readErr); err == nil && exit.Code == 0 && stdin != nil {
 		err = sendErr
 	}
 	return string(b), exit, err

@@ -35,14 +35,16 @@ type worker struct {
 
 	transport transport.Transport
 	noPull    bool // the device couldn't fetch a content
-	compiled  *profile.Compiled
-	resources []profile.Resource
-	observed  *wire.Observed
-	key       []byte
-	last      wire.Event // of the run that is followed
-	move      move
-	awayAfter int // the number of the last event before the connection broke
-	awaySince time.Time
+
+	repeatable bool // what is under way may be done from the start again when the connection breaks
+	compiled   *profile.Compiled
+	resources  []profile.Resource
+	observed   *wire.Observed
+	key        []byte
+	last       wire.Event // of the run that is followed
+	move       move
+	awayAfter  int // the number of the last event before the connection broke
+	awaySince  time.Time
 }
 
 // acquire waits for a slot. It is false when the run is over before there was one.
@@ -151,10 +153,12 @@ func (w *worker) connect(ctx context.Context) error {
 	w.r.report(Event{Device: w.d.Name, Phase: Connecting})
 	impatient := time.AfterFunc(w.r.sooner(patience), w.giveWay)
 	defer impatient.Stop()
+	w.repeatable = false
 	t, err := w.d.Dial(ctx)
 	if err != nil {
 		return err
 	}
+	w.repeatable = true
 	// What ends ctx from now on doesn't end the conversation: the device is yet to hear that it shall stop.
 	talking, silence := context.WithCancel(context.WithoutCancel(ctx))
 	bound := context.AfterFunc(ctx, silence)
@@ -216,27 +220,27 @@ func (r *Runner) part(s *session, t transport.Transport) {
 	}
 }
 
-// prepare connects, compiles and observes. It is true when there is something to do and nothing against doing it.
-func (w *worker) prepare(ctx context.Context) bool {
+// planned connects, compiles and observes, once.
+func (w *worker) planned(ctx context.Context) (todo bool, err error) {
 	if err := w.connect(ctx); err != nil {
-		return w.fail(err)
+		return false, err
 	}
 	if err := w.retake(ctx); err != nil {
-		return w.fail(err)
+		return false, err
 	}
 	if err := w.catchUp(ctx); err != nil {
-		return w.fail(err)
+		return false, err
 	}
 	w.r.report(Event{Device: w.d.Name, Phase: Observing, Facts: w.session.Hello.Facts})
 	compiled, err := w.declared(ctx)
 	if err != nil {
-		return w.fail(err)
+		return false, err
 	}
 	w.compiled, w.resources = compiled, compiled.Resources
 	if w.r.Undo == "" { // else the device has chosen
 		w.resources = pick(compiled.Resources, w.r.Only, w.r.Skip)
 		if bad := unmatched(append(w.r.Only[:len(w.r.Only):len(w.r.Only)], w.r.Skip...), compiled.Resources); len(bad) > 0 {
-			return w.fail(hint.New(fmt.Errorf("no resource or type %s in this profile", strings.Join(bad, ", ")), "`fitout plan` shows the addresses"))
+			return false, hint.New(fmt.Errorf("no resource or type %s in this profile", strings.Join(bad, ", ")), "`fitout plan` shows the addresses")
 		}
 	}
 	observed, err := w.observe(ctx)
@@ -244,7 +248,7 @@ func (w *worker) prepare(ctx context.Context) bool {
 		err = w.retake(ctx)
 	}
 	if err != nil {
-		return w.fail(err)
+		return false, err
 	}
 	w.observed = observed
 	p := plan.Make(w.d.Name, w.d.Address, w.resources, compiled.Blobs, observed)
@@ -257,21 +261,21 @@ func (w *worker) prepare(ctx context.Context) bool {
 	if w.r.Expected != nil {
 		if err := drifted(w.r.Expected, &p); err != nil {
 			w.res.Drifted = true
-			return w.fail(err)
+			return false, err
 		}
 	}
 	switch {
 	case count.Pending() > 0:
 		if err := p.Refused(); err != nil {
-			return w.fail(err)
+			return false, err
 		}
 		w.res.Status = Pending
-		return true
+		return true, nil
 	case count.Errors > 0:
-		return w.fail(planErrors(&p))
+		return false, planErrors(&p)
 	}
 	w.res.Status = Converged
-	return false
+	return false, nil
 }
 
 // planErrors sums up what could not be observed.
@@ -389,40 +393,12 @@ func (w *worker) await(ctx context.Context) (wire.Message, error) {
 			w.r.report(Event{Device: w.d.Name, Phase: Silent})
 		}
 		if silence >= w.r.Lost {
-			return m, &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("no sign of life for %s", silence.Round(time.Second))}
+			return m, &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("%w for %s", errQuiet, silence.Round(time.Second))}
 		}
 	}
 }
 
-var errQuiet = errors.New("nothing was heard")
-
-// reconnect makes sure of a session after the plan was shown, maybe long ago, and that the plan still holds.
-func (w *worker) reconnect(ctx context.Context) bool {
-	if w.session != nil {
-		if w.alive() {
-			return true
-		}
-		w.hangUp()
-	}
-	before := plan.Plan{Devices: []plan.Device{*w.res.Plan}}
-	if !w.prepare(ctx) {
-		return false
-	}
-	if err := drifted(&before, w.res.Plan); err != nil {
-		w.res.Drifted = true
-		return w.fail(err)
-	}
-	return true
-}
-
-func (w *worker) alive() bool {
-	select {
-	case _, ok := <-w.session.in:
-		return ok
-	default:
-		return w.session.silence() < w.r.Quiet
-	}
-}
+var errQuiet = errors.New("no sign of life")
 
 // cancel asks the executor to stop after its current resource.
 func (w *worker) cancel() {
@@ -437,11 +413,8 @@ func (w *worker) cancel() {
 // perform sends what the device lacks and one run document, and follows the events.
 func (w *worker) perform(ctx context.Context) {
 	w.r.report(Event{Device: w.d.Name, Phase: Applying})
-	for _, hash := range w.observed.Missing {
-		if err := w.bring(ctx, hash); err != nil {
-			w.fail(err)
-			return
-		}
+	if !w.supply(ctx) {
+		return
 	}
 	rs, err := onWire(w.resources)
 	if err != nil {

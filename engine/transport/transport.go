@@ -100,6 +100,3 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
-
-// Temporary says whether trying again later may help without anyone's doing.
-func (e *Error) Temporary() bool { return e.Kind == Refused || e.Kind == TimedOut || e.Kind == Lost }

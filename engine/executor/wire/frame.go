@@ -127,7 +127,7 @@ func (c *Conn) SendBlob(b Blob, r io.Reader) error {
 		n, err := io.ReadFull(r, (*frame)[headSize:])
 		left -= int64(n)
 		if err != nil {
-			return false, fmt.Errorf("blob %s ended %d bytes early: %w", b.Hash, left, err)
+			return false, &SourceError{fmt.Errorf("blob %s ended %d bytes early: %w", b.Hash, left, err)}
 		}
 		return left > 0, nil
 	}
@@ -288,6 +288,11 @@ func (c *Conn) ReceiveBlob(b Blob, w io.Writer) error {
 type SinkError struct{ error }
 
 func (e *SinkError) Unwrap() error { return e.error }
+
+// SourceError is a blob that could not be read where it is sent from. Half of it may be sent: the stream is of no use any more.
+type SourceError struct{ error }
+
+func (e *SourceError) Unwrap() error { return e.error }
 
 // buffers are reused from one frame to the next.
 type buffers struct {
