@@ -325,10 +325,11 @@ commands:
 		m.Run(t, "rm -f /run/reboot-required; "+afresh)
 		before := s.boot()
 		in := func(d time.Duration) string { return time.Now().UTC().Add(d).Format("15:04") }
-		s.write("site.yaml", policy(`ifNeeded, rebootWindow: "`+in(2*time.Hour)+"-"+in(3*time.Hour)+`"`))
+		from := in(2 * time.Hour)
+		s.write("site.yaml", policy(`ifNeeded, rebootWindow: "`+from+"-"+in(3*time.Hour)+`"`))
 		c := s.start("apply", "--yes", "--json")
 		until(t, "the run to wait", func() bool {
-			return strings.Contains(c.out.String(), `"type":"waiting"`) && strings.Contains(c.out.String(), "until "+in(2*time.Hour))
+			return strings.Contains(c.out.String(), `"type":"waiting"`) && strings.Contains(c.out.String(), "until "+from)
 		})
 		if !s.has("/srv/update") || s.has("/srv/after") {
 			t.Error("it waits at the wrong place")
