@@ -320,6 +320,14 @@ commands:
 		}
 		s.leavesNothing()
 	})
+	t.Run("a unit that a killed process left half written", func(t *testing.T) {
+		s := s.in(t)
+		half := "/etc/systemd/system/fitout-boot-20200101-000000-abcdef.service.new"
+		m.Run(t, "echo >"+half)
+		s.write("site.yaml", "profile: none\n")
+		s.fitout("plan").exits(0)
+		until(t, "it to be removed", func() bool { return !s.has(half) })
+	})
 	t.Run("a window", func(t *testing.T) {
 		s := s.in(t)
 		m.Run(t, "rm -f /run/reboot-required; "+afresh)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/godbus/dbus/v5"
 )
@@ -173,8 +174,7 @@ WantedBy=multi-user.target
 	if os.MkdirAll(wants, 0o755) != nil {
 		return false
 	}
-	h := host.New("/")
-	if h.WriteFile(file, text, host.Attr{}) != nil {
+	if disk.Replace(disk.OS, file, []byte(text), 0o644) != nil {
 		return false
 	}
 	link := filepath.Join(wants, unitName(run))
@@ -194,6 +194,7 @@ func (unit) remove(o Options, run string) {
 		return
 	}
 	os.Remove(filepath.Join(unitDir, "multi-user.target.wants", unitName(run)))
+	os.Remove(filepath.Join(unitDir, unitName(run)+".new")) // by a process that was killed
 	if os.Remove(filepath.Join(unitDir, unitName(run))) == nil {
 		forget(unitName(run))
 	}
@@ -221,12 +222,12 @@ func (u unit) sweep(o Options) {
 	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
-	entries, err := fs.Glob(os.DirFS(unitDir), unitName("*"))
+	entries, err := fs.Glob(os.DirFS(unitDir), unitName("*")+"*") // half written ones, too
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		run := strings.TrimSuffix(strings.TrimPrefix(e, "fitout-boot-"), ".service")
+		run := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(e, ".new"), "fitout-boot-"), ".service")
 		if st, err := readState(o.Dir, run); err != nil || st.ended {
 			u.remove(o, run)
 		}
