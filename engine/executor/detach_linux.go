@@ -227,7 +227,7 @@ func (u unit) sweep(o Options) {
 		return
 	}
 	for _, e := range entries {
-		run := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(e, ".new"), "fitout-boot-"), ".service")
+		run, _, _ := strings.Cut(strings.TrimPrefix(e, "fitout-boot-"), ".service")
 		if st, err := readState(o.Dir, run); err != nil || st.ended {
 			u.remove(o, run)
 		}

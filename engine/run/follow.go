@@ -153,11 +153,9 @@ func (w *worker) follow(ctx context.Context, id string, report func(*wire.Event)
 
 // catchUp learns what became of runs that were begun from here and not followed to their end. One that is under way is
 // followed; one that stopped half-way is closed, since what is left of it is planned anew.
-func (w *worker) catchUp(ctx context.Context) (err error) {
+func (w *worker) catchUp(ctx context.Context) error {
 	unsettled := w.d.Unsettled
 	w.d.Unsettled = nil
-	w.repeatable = len(unsettled) == 0 // what was told already would be told again
-	defer func() { w.repeatable = w.repeatable || err == nil }()
 	for _, u := range unsettled {
 		h := w.session.Hello.Holder
 		live := h != nil && h.Run == u.Run && !w.session.Hello.Stopped

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
-	"github.com/fitout-dev/fitout/engine/transport"
 )
 
 // move is what a worker knows of changes of how its device is reached. The device holds such a change for valid only when we
@@ -40,7 +38,7 @@ func (w *worker) hear(ctx context.Context) (wire.Message, error) {
 			return m, err
 		}
 		if silence := w.session.silence(); silence >= impatience {
-			return m, &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("no sign of life for %s", silence.Round(time.Second))}
+			return m, fellSilent(silence)
 		}
 	}
 	return w.await(ctx)

@@ -33,9 +33,8 @@ type worker struct {
 	session *session
 	running bool
 
-	transport transport.Transport
-	noPull    bool // the device couldn't fetch a content
-
+	transport  transport.Transport
+	noPull     bool // the device couldn't fetch a content
 	repeatable bool // what is under way may be done from the start again when the connection breaks
 	compiled   *profile.Compiled
 	resources  []profile.Resource
@@ -228,9 +227,11 @@ func (w *worker) planned(ctx context.Context) (todo bool, err error) {
 	if err := w.retake(ctx); err != nil {
 		return false, err
 	}
+	w.repeatable = len(w.d.Unsettled) == 0 // what was told of an earlier run would be told again
 	if err := w.catchUp(ctx); err != nil {
 		return false, err
 	}
+	w.repeatable = true
 	w.r.report(Event{Device: w.d.Name, Phase: Observing, Facts: w.session.Hello.Facts})
 	compiled, err := w.declared(ctx)
 	if err != nil {
@@ -393,12 +394,16 @@ func (w *worker) await(ctx context.Context) (wire.Message, error) {
 			w.r.report(Event{Device: w.d.Name, Phase: Silent})
 		}
 		if silence >= w.r.Lost {
-			return m, &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("%w for %s", errQuiet, silence.Round(time.Second))}
+			return m, fellSilent(silence)
 		}
 	}
 }
 
 var errQuiet = errors.New("no sign of life")
+
+func fellSilent(silence time.Duration) error {
+	return &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("%w for %s", errQuiet, silence.Round(time.Second))}
+}
 
 // cancel asks the executor to stop after its current resource.
 func (w *worker) cancel() {

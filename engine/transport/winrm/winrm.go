@@ -338,7 +338,6 @@ func (c *Conn) hangUp() {
 	}
 }
 
-// over says why nothing can be started any more.
 // begin has Close wait for what may still drop a shell, until c.cleaning.Done.
 func (c *Conn) begin() error {
 	c.mu.Lock()
@@ -350,13 +349,14 @@ func (c *Conn) begin() error {
 	return err
 }
 
+// over says why nothing can be started any more.
 func (c *Conn) over() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ended()
 }
 
-// ended needs c.mu.
+// ended is over, and needs c.mu.
 func (c *Conn) ended() error {
 	if c.closed {
 		return &transport.Error{Kind: transport.Lost, Err: fmt.Errorf("the connection to %s was closed", c.label())}
