@@ -1,6 +1,8 @@
 package settings
 
 import (
+	"strings"
+
 	"github.com/fitout-dev/fitout/modules"
 	"github.com/fitout-dev/fitout/modules/host"
 )
@@ -22,7 +24,7 @@ func observeComputerName(h *host.Host) (Hostname, error) {
 
 func setComputerName(h *host.Host, want, have Hostname) (modules.Outcome, error) {
 	err := h.SetComputerName(*want.Name)
-	if err != nil || have.Live != nil && *have.Live == *want.Name { // as when undo takes back what has not come yet
+	if err != nil || have.Live != nil && strings.EqualFold(*have.Live, *want.Name) { // as when undo takes back what has not come yet
 		return modules.Outcome{}, err
 	}
 	return modules.Outcome{Reboot: "the computer is called " + *want.Name + " from its next start on"}, nil

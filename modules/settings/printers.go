@@ -10,7 +10,7 @@ import (
 )
 
 // Printer is a local print queue of Windows. Its driver has to be there already; its port is made where it is missing, and stays
-// when the queue goes.
+// when the queue goes; an undo removes what was made.
 type Printer struct {
 	// The queue's name.
 	Name string `json:"name" fit:"key" title:"Name" example:"Office"`
@@ -28,6 +28,8 @@ type Printer struct {
 
 	// The default printer, which undo makes so again.
 	DefaultWas *string `json:"defaultWas,omitzero" fit:"observed,undo" title:"Default printer before"`
+	// A port that isn't there, though it is declared; undo removes it again.
+	NoPort *string `json:"noPort,omitzero" fit:"observed,undo" title:"Missing port"`
 }
 
 // Printers implements Printer.

@@ -33,7 +33,7 @@ func TestPrintersOnWindows(t *testing.T) {
 		m.RunWindows(t, "reg", "add", driver, "/v", value, "/d", "wineps.drv", "/f")
 	}
 	m.RunWindows(t, "reg", "add", driver, "/v", "Version", "/t", "REG_DWORD", "/d", "3", "/f")
-	const printers = `reg query HKLM\SYSTEM\CurrentControlSet\Control\Print\Printers /s /v Port & reg query HKLM\SYSTEM\CurrentControlSet\Control\Print\Printers /s /v Description & reg query "HKCU\Software\Microsoft\Windows NT\CurrentVersion\Windows" /v Device`
+	const printers = `reg query HKLM\SYSTEM\CurrentControlSet\Control\Print\Printers /s /v Port & reg query HKLM\SYSTEM\CurrentControlSet\Control\Print\Printers /s /v Description & reg query "HKCU\Software\Microsoft\Windows NT\CurrentVersion\Windows" /v Device & reg query "HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Ports"`
 	x.fails("printers", `{"name": "Office", "port": "C:\\office.prn", "driver": "No Such Driver"}`, `the driver "No Such Driver" isn't installed`)
 	x.fails("printers", `{"name": "Office"}`, "a new one needs a port and a driver")
 	want := `{"name": "Office", "port": "C:\\office.prn", "driver": "PS Driver", "comment": "Colour", "location": "Second floor"}`

@@ -29,6 +29,19 @@ func (r Printers) Observe(_ context.Context, h *host.Host, want Printer) (Printe
 		return have, err
 	}
 	have.DefaultWas = &first
+	port := want.NoPort
+	if port == nil {
+		port = want.Port
+	}
+	if port != nil {
+		there, err := spool.HasPort(*port)
+		if err != nil {
+			return have, err
+		}
+		if !there {
+			have.NoPort = port
+		}
+	}
 	if p == nil {
 		return have, nil
 	}
@@ -46,7 +59,7 @@ func (r Printers) Apply(_ context.Context, h *host.Host, want, have Printer) (mo
 		if err := spool.Remove(h, want.Name); err != nil {
 			return modules.Outcome{}, err
 		}
-		return modules.Outcome{}, restoreDefault(h, want)
+		return modules.Outcome{}, restore(h, want)
 	}
 	p := spool.Printer{Name: want.Name}
 	for _, each := range []struct {
@@ -77,7 +90,7 @@ func (r Printers) Apply(_ context.Context, h *host.Host, want, have Printer) (mo
 	if want.Default != nil && (have.Default == nil || !*have.Default) {
 		return modules.Outcome{}, spool.SetDefault(h, want.Name)
 	}
-	return modules.Outcome{}, restoreDefault(h, want)
+	return modules.Outcome{}, restore(h, want)
 }
 
 // differs says whether something of the queue itself is to be changed.
@@ -98,14 +111,24 @@ func ensurePort(h *host.Host, name string) error {
 	return spool.AddPort(h, name)
 }
 
-// restoreDefault makes the printer the default one that was it before. One that is gone since stays so.
-func restoreDefault(h *host.Host, want Printer) error {
-	if want.DefaultWas == nil || *want.DefaultWas == "" {
+// restore does what only undo asks for: it makes the printer the default one that was it before, unless that is gone since, and
+// removes the port that was made.
+func restore(h *host.Host, want Printer) error {
+	if want.DefaultWas != nil && *want.DefaultWas != "" {
+		p, err := spool.Find(*want.DefaultWas)
+		if err == nil && p != nil {
+			err = spool.SetDefault(h, *want.DefaultWas)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if want.NoPort == nil {
 		return nil
 	}
-	p, err := spool.Find(*want.DefaultWas)
-	if err != nil || p == nil {
+	there, err := spool.HasPort(*want.NoPort)
+	if err != nil || !there {
 		return err
 	}
-	return spool.SetDefault(h, *want.DefaultWas)
+	return spool.RemovePort(h, *want.NoPort)
 }

@@ -64,7 +64,7 @@ func (Sysctls) Refs(want Sysctl) []string {
 // Check refuses names that lead elsewhere.
 func (Sysctls) Check(want Sysctl) error {
 	for part := range strings.SplitSeq(sysctlKey(want.Name), "/") {
-		if part == "" || part == "." || part == ".." {
+		if part == "" || part == "." || part == ".." || want.Name[0] == '-' { // in a file a minus is no part of the name
 			return fmt.Errorf("name: %q is not a kernel setting's name", want.Name)
 		}
 	}
