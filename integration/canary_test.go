@@ -29,7 +29,7 @@ import (
 	"github.com/fitout-dev/fitout/modules/registry"
 )
 
-// onWindows is why a property isn't hunted for: the machine of the hunt runs Linux.
+// onWindows is why a property isn't hunted for here: windowsCanaries uses those that Windows alone has and that can hold any text.
 const onWindows = "-only Windows has it"
 
 // takesSecret are the properties that accept a secret's text: the canary that the hunt puts there, or why it can't be one. What

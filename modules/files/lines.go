@@ -111,7 +111,7 @@ func (Lines) Check(want Line) error {
 		return hint.New(fmt.Errorf("line: %q is more than one line", *want.Line), "declare an entry for each line; a YAML block (|) ends with a line break")
 	case want.Line != nil && strings.ContainsRune(*want.Line, 0):
 		return fmt.Errorf("line: %q holds a NUL character", *want.Line)
-	case want.Line != nil && strings.HasPrefix(*want.Line, byteOrderMark):
+	case want.Line != nil && slices.ContainsFunc(marks, func(m string) bool { return strings.HasPrefix(*want.Line, m) }):
 		return errors.New("line: begins with a byte order mark")
 	case want.InsertAfter != "" && want.InsertBefore != "":
 		return errors.New("insertBefore: can't be combined with insertAfter")

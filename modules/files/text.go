@@ -24,9 +24,11 @@ const (
 	bigEndian     = "\xfe\xff"
 )
 
+var marks = []string{byteOrderMark, littleEndian, bigEndian}
+
 func parse(s string) text {
 	var t text
-	for _, mark := range []string{byteOrderMark, littleEndian, bigEndian} {
+	for _, mark := range marks {
 		if strings.HasPrefix(s, mark) {
 			t.mark, s = mark, s[len(mark):]
 			break

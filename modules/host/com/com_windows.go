@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/fitout-dev/fitout/modules/host/user32"
 	"golang.org/x/sys/windows"
 )
 
@@ -39,6 +40,7 @@ const (
 
 // Do runs do with COM at hand, in an apartment of one thread.
 func Do(do func() error) error {
+	user32.Begin()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	switch err := windows.CoInitializeEx(0, windows.COINIT_APARTMENTTHREADED); {

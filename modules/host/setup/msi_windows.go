@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/fitout-dev/fitout/modules/host/user32"
 	"golang.org/x/sys/windows"
 )
 
@@ -30,6 +31,7 @@ const stateDefault = 5 // INSTALLSTATE_DEFAULT
 
 // Installed finds a product that is installed for the machine or for the user whom fitout runs as, or nil.
 func Installed(code string) (*Product, error) {
+	user32.Begin()
 	c, err := windows.UTF16PtrFromString(code)
 	if err != nil {
 		return nil, err
@@ -56,6 +58,7 @@ func Installed(code string) (*Product, error) {
 
 // Related lists the products that are installed and have an upgrade code.
 func Related(upgradeCode string) ([]string, error) {
+	user32.Begin()
 	u, err := windows.UTF16PtrFromString(upgradeCode)
 	if err != nil {
 		return nil, err
@@ -80,6 +83,7 @@ type Package struct{ ProductCode, ProductVersion, ProductName, UpgradeCode strin
 
 // OpenPackage reads a package.
 func OpenPackage(path string) (Package, error) {
+	user32.Begin()
 	var p Package
 	n, err := windows.UTF16PtrFromString(path)
 	if err != nil {

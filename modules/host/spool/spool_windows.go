@@ -14,6 +14,7 @@ import (
 
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/user32"
 	"golang.org/x/sys/windows"
 )
 
@@ -67,6 +68,7 @@ func text(s string) *uint16 {
 func ptr(p *uint16) uintptr { return uintptr(unsafe.Pointer(p)) }
 
 func open(name string, access uint32) (handle uintptr, err error) {
+	user32.Begin()
 	d := defaults{access: access}
 	if ok, _, err := openPrinter.Call(ptr(text(name)), uintptr(unsafe.Pointer(&handle)), uintptr(unsafe.Pointer(&d))); ok == 0 {
 		return 0, err
