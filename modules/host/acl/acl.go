@@ -201,6 +201,7 @@ func (l List) within(some, others []Ace) bool {
 // Other is what somebody has that isn't wanted, or is another's.
 type Other struct {
 	Who     string
+	SID     string
 	Entries []sddl.Entry // all of one who is wanted; or else one
 }
 
@@ -219,7 +220,7 @@ func (l List) Tell(w Wanted, exact bool) (met []bool, rest []Other) {
 			rest[i].Entries = append(rest[i].Entries, e)
 			continue
 		}
-		if rest = append(rest, Other{who, []sddl.Entry{e}}); w.by[sid] != nil {
+		if rest = append(rest, Other{who, sid, []sddl.Entry{e}}); w.by[sid] != nil {
 			at[sid] = len(rest) - 1
 		}
 	}
