@@ -9,6 +9,7 @@ import (
 
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/acl"
 	"github.com/fitout-dev/fitout/modules/host/sddl"
 )
 
@@ -52,12 +53,6 @@ func (a attributes) checkAccess(directory bool) error {
 	}
 	allowed := false
 	for _, e := range a.access {
-		if strings.TrimSpace(e.Who) == "" {
-			return hint.New(errors.New("access: who: is empty"), "name a user or group, or give its SID")
-		}
-		if _, err := sddl.IsSID(e.Who); err != nil {
-			return fmt.Errorf("access: who: %w", err)
-		}
 		if _, err := e.mask(); err != nil {
 			return err
 		}
@@ -65,6 +60,9 @@ func (a attributes) checkAccess(directory bool) error {
 			return errors.New("access: directoryOnly: a file is no directory")
 		}
 		allowed = allowed || !e.Deny
+	}
+	if err := acl.Check(a.wants(directory)); err != nil {
+		return fmt.Errorf("access: %w", err)
 	}
 	switch {
 	case a.accessExact && a.access == nil:
@@ -75,119 +73,23 @@ func (a attributes) checkAccess(directory bool) error {
 	return nil
 }
 
-// ace is an entry of a profile as Windows has it.
-type ace struct {
-	sid   string
-	mask  uint32
-	deny  bool
-	below bool
+// wants are the declared entries as Windows has them.
+func (a attributes) wants(directory bool) []acl.Want {
+	var out []acl.Want
+	for _, e := range a.access {
+		mask, _ := e.mask() // Check has seen them
+		out = append(out, acl.Want{Who: e.Who, Mask: mask, Deny: e.Deny, Below: directory && !e.DirectoryOnly})
+	}
+	return out
 }
 
-// resolve finds out who is meant.
-func (a Access) resolve(h *host.Host, directory bool) (ace, error) {
-	sid, err := h.SID(a.Who)
+// wanted finds out who is meant.
+func (a attributes) wanted(h *host.Host, directory bool) (acl.Wanted, error) {
+	w, err := acl.Resolve(h, a.wants(directory))
 	if err != nil {
-		return ace{}, fmt.Errorf("access: %w", err)
+		return w, fmt.Errorf("access: %w", err)
 	}
-	mask, err := a.mask()
-	return ace{sid, mask, a.Deny, directory && !a.DirectoryOnly}, err
-}
-
-func (e ace) entry() sddl.Entry {
-	if e.deny {
-		return sddl.Deny(e.sid, e.mask, e.below)
-	}
-	return sddl.Allow(e.sid, e.mask, e.below)
-}
-
-// deleteChild is a right that means something in folders alone.
-const deleteChild = 0x40
-
-// as is what an entry of Windows is to a profile; ok is false for one that a profile can't express.
-func as(e sddl.Entry, sid string, directory bool) (a ace, ok bool) {
-	deny, below, plain := e.Plain()
-	mask, known := e.Mask()
-	return ace{sid, mask, deny, below && directory}, plain && known
-}
-
-// same says whether two entries mean the same for a file, or a folder.
-func same(a, b ace, directory bool) bool {
-	if !directory {
-		a.mask, b.mask = a.mask&^deleteChild, b.mask&^deleteChild
-	}
-	return a == b
-}
-
-// grants says whether what is inherited already holds what is wanted.
-func grants(inherited []ace, want ace) bool {
-	var mask uint32
-	for _, e := range inherited {
-		if e.sid == want.sid && e.deny == want.deny && (e.below || !want.below) {
-			mask |= e.mask
-		}
-	}
-	return mask&want.mask == want.mask
-}
-
-// list is an access control list in the words of a profile.
-type list struct {
-	directory bool
-	own       map[string][]ace // by SID
-	special   map[string]bool  // who has entries that a profile can't express
-	inherited []ace
-}
-
-func readList(h *host.Host, d sddl.Descriptor, directory bool) list {
-	l := list{directory, map[string][]ace{}, map[string]bool{}, nil}
-	for _, e := range d.Entries {
-		_, sid := h.Account(e.SID)
-		a, ok := as(e, sid, directory)
-		switch {
-		case e.Inherited():
-			l.inherited = append(l.inherited, a)
-		case ok:
-			l.own[sid] = append(l.own[sid], a)
-		default:
-			l.special[sid] = true
-		}
-	}
-	return l
-}
-
-// met says whether the list has all that is wanted for an account.
-func (l list) met(sid string, wants []ace) bool {
-	own := l.own[sid]
-	if len(own) == 0 && !l.special[sid] {
-		return !slices.ContainsFunc(wants, func(w ace) bool { return !grants(l.inherited, w) })
-	}
-	return !l.special[sid] && within(own, wants, l.directory) && within(wants, own, l.directory)
-}
-
-// within says whether all of some are among others.
-func within(some, others []ace, directory bool) bool {
-	for _, a := range some {
-		if !slices.ContainsFunc(others, func(b ace) bool { return same(a, b, directory) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// wanted are a profile's entries by who is meant. Who isn't there yet is left out, which all tells.
-func (a attributes) wanted(h *host.Host, directory bool) (by map[string][]ace, order []string, all bool) {
-	by, all = map[string][]ace{}, true
-	for _, w := range a.access {
-		e, err := w.resolve(h, directory)
-		if err != nil {
-			all = false
-			continue
-		}
-		if by[e.sid] == nil {
-			order = append(order, e.sid)
-		}
-		by[e.sid] = append(by[e.sid], e)
-	}
-	return by, order, all
+	return w, nil
 }
 
 // secured is what a profile, and undo, know of an entry's owner and access.
@@ -228,39 +130,35 @@ func (a attributes) spellSecurity(h *host.Host, path string, directory, gone boo
 	if a.access == nil {
 		return s, nil
 	}
-	l := readList(h, d, directory)
-	s.inherited = len(l.inherited)
-	wants, _, _ := a.wanted(h, directory)
+	wants, err := a.wanted(h, directory)
+	if err != nil {
+		return nil, err
+	}
+	l := acl.Read(h, d, directory)
+	s.inherited = l.Inherited
 	s.access = []Access{}
-	for _, w := range a.access {
-		if e, err := w.resolve(h, directory); err == nil && l.met(e.sid, wants[e.sid]) {
+	met, rest := l.Tell(wants, a.accessExact)
+	for i, w := range a.access {
+		if met[i] {
 			s.access = append(s.access, w)
 		}
 	}
-	at := map[string]int{} // who is wanted, and has something else
-	for _, e := range d.Entries {
-		who, sid := h.Account(e.SID)
-		if e.Inherited() && !a.accessExact || wants[sid] != nil && l.met(sid, wants[sid]) {
-			continue
+	for _, other := range rest {
+		now := shown(other.Entries[0], other.Who, directory)
+		for _, e := range other.Entries[1:] {
+			now.Rights += ", " + shown(e, other.Who, directory).Rights
 		}
-		now := shown(e, who, directory)
-		if i, twice := at[sid]; twice {
-			s.access[i].Rights += ", " + now.Rights
-			continue
-		}
-		if s.access = append(s.access, now); wants[sid] != nil {
-			at[sid] = len(s.access) - 1
-		}
+		s.access = append(s.access, now)
 	}
 	return s, nil
 }
 
 // shown is an entry for people: what a profile can't express has more in its rights than a profile can write there.
 func shown(e sddl.Entry, who string, directory bool) Access {
-	a, ok := as(e, "", directory)
-	out := Access{Who: who, Rights: fmt.Sprintf("0x%x", a.mask), Deny: a.deny, DirectoryOnly: directory && !a.below}
+	a, ok := acl.As(e, "", directory)
+	out := Access{Who: who, Rights: fmt.Sprintf("0x%x", a.Mask), Deny: a.Deny, DirectoryOnly: directory && !a.Below}
 	for word, mask := range words {
-		if mask == a.mask {
+		if mask == a.Mask {
 			out.Rights = word
 		}
 	}
@@ -326,10 +224,12 @@ func (a attributes) secure(h *host.Host, path string, directory bool) (string, e
 	if a.access == nil {
 		return next.String(), nil
 	}
-	for _, w := range a.access {
-		if _, err := w.resolve(h, directory); err != nil {
-			return "", err
-		}
+	wants, err := a.wanted(h, directory)
+	if err != nil {
+		return "", err
+	}
+	if wants.Unknown != nil {
+		return "", fmt.Errorf("access: %w", wants.Unknown)
 	}
 	if path != "" && !a.accessExact {
 		text, err := h.Security(path)
@@ -340,37 +240,9 @@ func (a attributes) secure(h *host.Host, path string, directory bool) (string, e
 			return "", fmt.Errorf("access of %s: %w", path, err)
 		}
 	}
-	wants, order, _ := a.wanted(h, directory)
-	l := readList(h, old, directory)
-	old = old.Own()
-	next.Listed = true
-	if next.Flags = old.Flags; a.accessExact {
-		next.Flags = "P"
-	}
-	// Windows' own order: what is forbidden first. https://learn.microsoft.com/windows/win32/secauthz/order-of-aces-in-a-dacl
-	var deny, allow []sddl.Entry
-	add := func(e sddl.Entry) {
-		if strings.HasSuffix(e.Type, "D") {
-			deny = append(deny, e)
-		} else {
-			allow = append(allow, e)
-		}
-	}
-	for _, e := range old.Entries {
-		if _, sid := h.Account(e.SID); wants[sid] == nil || l.met(sid, wants[sid]) {
-			add(e)
-		}
-	}
-	for _, sid := range order {
-		if !a.accessExact && l.met(sid, wants[sid]) {
-			continue
-		}
-		for _, w := range wants[sid] {
-			add(w.entry())
-		}
-	}
-	next.Entries = slices.Concat(deny, allow)
-	return next.String(), nil
+	list := acl.Read(h, old, directory).Merge(wants, a.accessExact)
+	list.Owner = next.Owner
+	return list.String(), nil
 }
 
 // back is what undo wants back of an owner and list: what is declared, or was there where all of it goes.

@@ -23,6 +23,8 @@ func TestAccessCheck(t *testing.T) {
 		`owner: "S-1-5-x" is no SID`:        {owner: "S-1-5-x"},
 		`"write" are no rights`:             {access: []files.Access{{Who: "alice", Rights: "write"}}},
 		"a file is no directory":            {access: []files.Access{{Who: "alice", Rights: "read", DirectoryOnly: true}}},
+		`access: who: "Everyone" is named`:  {access: []files.Access{{Who: "Everyone", Rights: "read"}, {Who: "Everyone", Rights: "full"}}},
+		"are the same account":              {access: []files.Access{{Who: "Users", Rights: "read"}, {Who: "S-1-5-32-545", Rights: "read"}}},
 		"no access that could be exact":     {exact: true},
 		"nobody would be allowed anything":  {access: []files.Access{}, exact: true},
 		"nobody would be allowed anything;": {access: []files.Access{{Who: "Everyone", Rights: "full", Deny: true}}, exact: true},
@@ -82,9 +84,9 @@ func testWindowsAccess(w windows) {
 	w.converged("directories", `{"path": "C:\\Rights\\folder", "access": [{"who": "Everyone", "rights": "read"}]}`, modules.Create)
 	w.d.TakesBack("directories", `{"path": "C:\\Rights\\folder", "state": "absent"}`, `dir /b C:\Rights`)
 
-	// One who isn't there, beside others who are: the rest goes on.
-	reports := w.d.Converge("files", `[{"path": "C:\\Rights\\e.txt", "access": [{"who": "nobodyhere", "rights": "read"}]}, {"path": "C:\\Rights\\f.txt", "owner": "nobodyhere"}, {"path": "C:\\Rights\\g.txt"}]`)
-	for i, says := range []string{`access: no account "nobodyhere" on this device`, `owner: no account "nobodyhere"`, ""} {
+	// One who is named twice, as the device alone knows, and one who isn't there, beside others who are: the rest goes on.
+	reports := w.d.Converge("files", `[{"path": "C:\\Rights\\h.txt", "access": [{"who": "root", "rights": "read"}, {"who": "S-1-5-21-0-0-0-1000", "rights": "full"}]}, {"path": "C:\\Rights\\e.txt", "access": [{"who": "nobodyhere", "rights": "read"}]}, {"path": "C:\\Rights\\f.txt", "owner": "nobodyhere"}, {"path": "C:\\Rights\\g.txt"}]`)
+	for i, says := range []string{"are the same account", `access: no account "nobodyhere" on this device`, `owner: no account "nobodyhere"`, ""} {
 		if !strings.Contains(reports[i].Error, says) || says == "" && (reports[i].Error != "" || reports[i].Again != modules.Same) {
 			w.t.Errorf("%d: %q, want %q", i, reports[i].Error, says)
 		}

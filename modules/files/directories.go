@@ -40,7 +40,8 @@ type Directory struct {
 	// Apply owner, group and mode to everything below too, and let state: absent remove a directory with its content.
 	// Files below get the mode without setuid, setgid and sticky, and execute bits only where they had one already (like
 	// chmod's capital X); links keep theirs. Neither links nor other file systems mounted below are entered; where one
-	// is mounted, nothing is removed.
+	// is mounted, nothing is removed. On Windows nothing is applied below: what access says comes to it by inheritance, and
+	// owner is the directory's alone.
 	Recursive bool `json:"recursive,omitzero" fit:"behaviour" title:"Everything below too" default:"false"`
 	// Whether the directory should exist. absent removes an empty one; recursive: true one with its content.
 	State string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`

@@ -143,6 +143,7 @@ func testWindowsAttributes(w windows) {
 func testWindowsDirectories(w windows) {
 	w.d.TakesBack("directories", `[{"path": "C:\\Deep\\er\\still"}, {"path": "C:/Deep/other"}]`, `dir /b /s C:\Deep`)
 	w.put(`C:\Deep\er\still\x.txt`, "x")
+	w.d.TakesBack("directories", `{"path": "C:\\Deep", "recursive": true, "attributes": {"hidden": true}}`, `attrib C:\Deep & attrib C:\Deep\er`)
 	w.put(`C:\Deep\readonly.txt`, "y")
 	w.m.RunWindows(w.t, "attrib", "+r", `C:\Deep\readonly.txt`)
 	w.d.TakesBack("directories", `{"path": "c:\\deep", "state": "absent", "recursive": true}`, `if exist C:\Deep\er\still\x.txt type C:\Deep\er\still\x.txt`)

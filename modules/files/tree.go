@@ -227,7 +227,7 @@ func (Directories) Inverse(want, have Directory) (Directory, error) {
 		return back, nil
 	case gone && want.Recursive && have.Tree == nil && have.Entries != nil && *have.Entries > 0:
 		return back, fmt.Errorf("what is in %s would be lost: more than %d entries or %d MiB, a device or socket, or names that are no UTF-8", have.Path, mostEntries, mostBytes>>20)
-	case want.Recursive && !gone && have.Tree == nil:
+	case want.Recursive && !gone && have.Tree == nil && have.Mode != nil: // Windows has no mode, and nothing below it changes
 		return back, fmt.Errorf("the owners and modes below %s would be lost: more than %d entries, or names that are no UTF-8", have.Path, mostEntries)
 	case have.Tree != nil:
 		back.Tree = have.Tree

@@ -37,12 +37,21 @@ type Certificate struct {
 	Thumbprint string `json:"thumbprint,omitzero" fit:"behaviour" title:"Thumbprint" example:"a43489159a520f0d93d032ccaf37e7fe20a8b419"`
 	// The name that Windows shows beside it. Wine, on which this is tested, forgets it.
 	FriendlyName *string `json:"friendlyName,omitzero" fit:"managed" experimental:"windows" title:"Friendly name" example:"Example S.A."`
-	State        string  `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
+	// Who may use the private key beside SYSTEM and Administrators, which keep full rights: NETWORK SERVICE, an application pool
+	// as IIS AppPool\NAME, a user. The entries of those who are named become as listed; what others have stays unless
+	// keyAccessExact is true. Only a key of the machine can be used by others. Rights to keys of CNG were never seen to be set on
+	// a real system: Wine, on which this is tested, has keys of CryptoAPI alone.
+	KeyAccess []KeyAccess `json:"keyAccess,omitzero" fit:"managed" title:"Private key access" example:"[{who: NETWORK SERVICE, rights: read}]"`
+	// Nobody but those listed under keyAccess, SYSTEM and Administrators may do anything with the private key: other entries go.
+	KeyAccessExact bool   `json:"keyAccessExact,omitzero" fit:"behaviour" title:"Private key access exactly" default:"false"`
+	State          string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
 
 	// The SHA-1 of what is there.
 	Found string `json:"found,omitzero" fit:"observed" title:"Thumbprint found"`
 	// Whether its private key is there.
 	HasKey bool `json:"hasKey,omitzero" fit:"observed" title:"Private key"`
+	// The private key's access control list, as text: https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-string-format
+	KeySecurity *string `json:"keySecurity,omitzero" fit:"observed,undo" title:"Private key security"`
 }
 
 // Certificates implements Certificate.
@@ -53,6 +62,7 @@ var (
 	_ modules.Checker[Certificate]  = Certificates{}
 	_ modules.Comparer[Certificate] = Certificates{}
 	_ modules.Inverter[Certificate] = Certificates{}
+	_ modules.Referrer[Certificate] = Certificates{}
 )
 
 // Platforms are where the type exists.
@@ -76,6 +86,11 @@ func (Certificates) Check(want Certificate) error {
 		return errors.New("thumbprint: only what is removed can be named by it")
 	case want.Password != "" && want.PFX == nil:
 		return errors.New("password: only a pfx has one")
+	}
+	if err := want.checkKey(); err != nil {
+		return err
+	}
+	switch {
 	case want.Thumbprint != "":
 		_, err := thumbprint(want.Thumbprint)
 		return err
@@ -133,8 +148,14 @@ func der(s string) ([]byte, error) {
 	return b, nil
 }
 
-// Compare takes certificates by their bytes, however they are written.
+// Compare takes certificates by their bytes, however they are written, and who may use a key by who is meant.
 func (Certificates) Compare(property string, want, have Certificate) (met, ok bool) {
+	switch property {
+	case "keyAccess":
+		return keyAccessMet(want.KeyAccess, want.KeyAccessExact, have.KeyAccess), true
+	case "keySecurity":
+		return keySecurityMet(want.KeySecurity, have.KeySecurity), true
+	}
 	if property != "certificate" || want.Certificate == nil || have.Certificate == nil {
 		return false, false
 	}
@@ -154,7 +175,7 @@ func (Certificates) Inverse(want, have Certificate) (Certificate, error) {
 	if want.State == modules.Absent {
 		switch {
 		case want.PFX != nil:
-			back.PFX, back.Password = want.PFX, want.Password
+			back.PFX, back.Password, back.KeySecurity = want.PFX, want.Password, have.KeySecurity
 		case have.HasKey:
 			return back, fmt.Errorf("the private key of certificate %s can't be read, and would not be found again", have.Found)
 		default:
@@ -167,5 +188,8 @@ func (Certificates) Inverse(want, have Certificate) (Certificate, error) {
 		return back, errors.New("a private key that was imported stays on the device")
 	}
 	back.Certificate, back.PFX, back.Password, back.FriendlyName = want.Certificate, want.PFX, want.Password, have.FriendlyName
+	if want.asksKey() {
+		back.KeySecurity = have.KeySecurity
+	}
 	return back, nil
 }

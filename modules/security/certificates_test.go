@@ -106,7 +106,7 @@ func TestCertificatesOnWindows(t *testing.T) {
 		d := d.In(t)
 		want := declare(Certificate{Store: "My", Location: "user", PFX: &pfx, Password: "opensesame"})
 		r := d.Converge("certificates", want)
-		// Wine keeps the certificate, and not that it has a key: that part is experimental.
+		// Wine forgets that there is a key where the certificate was there before, and whose it is: that part is experimental.
 		if r[0].Error != "" || r[0].Op != modules.Create || r[0].After["state"] != "present" {
 			t.Errorf("%s %v: %s", r[0].Op, r[0].After, r[0].Error)
 		}

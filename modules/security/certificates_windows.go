@@ -3,10 +3,13 @@ package security
 import (
 	"context"
 	"encoding/pem"
+	"fmt"
 
 	"github.com/fitout-dev/fitout/modules"
+	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
 	"github.com/fitout-dev/fitout/modules/host/crypt"
+	"github.com/fitout-dev/fitout/modules/host/sddl"
 )
 
 func (c Certificate) where() crypt.Location {
@@ -68,7 +71,57 @@ func (r Certificates) Observe(_ context.Context, h *host.Host, want Certificate)
 			have.PFX = want.PFX
 		}
 	}
-	return have, nil
+	return have, want.observeKey(h, s, &have)
+}
+
+// observeKey reads who may use the private key. To bring it back after a removal is tried only: the key may be a user's.
+func (c Certificate) observeKey(h *host.Host, s *crypt.Store, have *Certificate) error {
+	removal := c.State == modules.Absent && c.PFX != nil && have.HasKey
+	switch {
+	case !c.asksKey() && !removal:
+		return nil
+	case !have.HasKey && c.PFX != nil:
+		return nil // it comes with the PFX
+	case !have.HasKey:
+		return noKey(have.Found)
+	}
+	text, err := s.KeySecurity(have.Found)
+	if err != nil {
+		if removal {
+			err = nil
+		}
+		return err
+	}
+	d, err := parseKey(text)
+	if err != nil {
+		return err
+	}
+	have.KeySecurity = modules.Ptr(d.String())
+	if c.KeyAccess != nil {
+		have.KeyAccess, err = c.spellKey(h, d)
+	}
+	return err
+}
+
+func noKey(print string) error {
+	return hint.New(fmt.Errorf("keyAccess: this device has no private key of certificate %s", print), "declare the certificate with its key as pfx, or leave out keyAccess")
+}
+
+// setKey gives access to the private key.
+func (c Certificate) setKey(h *host.Host, s *crypt.Store, print string) error {
+	text, err := s.KeySecurity(print)
+	if err != nil {
+		return err
+	}
+	old, err := parseKey(text)
+	if err != nil {
+		return err
+	}
+	next, err := c.nextKey(h, old)
+	if err != nil || keySecurityMet(&next, &text) {
+		return err
+	}
+	return s.SetKeySecurity(h, print, next)
 }
 
 // Apply implements modules.Resource.
@@ -78,6 +131,12 @@ func (r Certificates) Apply(_ context.Context, h *host.Host, want, have Certific
 	}
 	print, bytes, err := want.wanted()
 	if err != nil {
+		return modules.Outcome{}, err
+	}
+	if want.asksKey() && want.PFX == nil && !have.HasKey {
+		return modules.Outcome{}, noKey(print)
+	}
+	if _, err := want.nextKey(h, sddl.Descriptor{}); want.asksKey() && err != nil { // before anything changes: who isn't there?
 		return modules.Outcome{}, err
 	}
 	s, err := crypt.Open(want.where(), want.Store, true)
@@ -102,10 +161,15 @@ func (r Certificates) Apply(_ context.Context, h *host.Host, want, have Certific
 			return modules.Outcome{}, err
 		}
 	}
-	if want.FriendlyName == nil || have.FriendlyName != nil && *have.FriendlyName == *want.FriendlyName {
-		return modules.Outcome{}, nil
+	if want.FriendlyName != nil && (have.FriendlyName == nil || *have.FriendlyName != *want.FriendlyName) {
+		if err := s.Rename(h, print, *want.FriendlyName); err != nil {
+			return modules.Outcome{}, err
+		}
 	}
-	return modules.Outcome{}, s.Rename(h, print, *want.FriendlyName)
+	if want.asksKey() {
+		return modules.Outcome{}, want.setKey(h, s, print)
+	}
+	return modules.Outcome{}, nil
 }
 
 func asPEM(der []byte) string {
