@@ -277,3 +277,69 @@ commands:
 	}
 	s.leavesNothing()
 }
+
+// TestWindowsIsRenamed gives a computer a new name, which comes with a restart, and takes it back.
+func TestWindowsIsRenamed(t *testing.T) {
+	t.Parallel()
+	m := lab.New(t).Machine(t, lab.Wine)
+	s := newWinsite(t, m, lab.CmdPort, `profile: renamed
+run: {reboot: ifNeeded, rebootDelay: 1s}
+hostname: lt-077
+commands:
+  - {name: after, run: [cmd.exe, /d, /c, 'hostname>>C:\after'], creates: 'C:\after', after: [hostname]}
+`)
+	// What Windows itself calls the computer, and what it is to be called after its next start.
+	names := func() string {
+		t.Helper()
+		const keys = `HKLM\SYSTEM\CurrentControlSet\Control\ComputerName`
+		out := []string{strings.TrimSpace(m.RunWindows(t, "hostname.exe"))}
+		for _, key := range []string{`\ActiveComputerName`, `\ComputerName`} {
+			f := strings.Fields(m.RunWindows(t, "reg", "query", keys+key, "/v", "ComputerName"))
+			out = append(out, f[len(f)-1])
+		}
+		return strings.ToLower(strings.Join(out, " "))
+	}
+	boot := func() string {
+		t.Helper()
+		id, err := m.BootID(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	old := m.Name
+	if got, want := names(), strings.Join([]string{old, old, old}, " "); got != want {
+		t.Fatalf("the names before: %s, want %s", got, want)
+	}
+	s.fitout("facts").exits(0)
+	before := boot()
+	s.fitout("apply", "--yes").exits(0).says("2 changed", "lt-077", "is back")
+	renamed := boot()
+	if renamed == before {
+		t.Error("the machine was not restarted")
+	}
+	if got := names(); got != "lt-077 lt-077 lt-077" {
+		t.Errorf("the names: %s", got)
+	}
+	if b, err := os.ReadFile(m.WindowsPath(`C:\after`)); err != nil || !strings.EqualFold(string(b), "lt-077\r\n") {
+		t.Errorf("the command after the restart left %q, %v", b, err)
+	}
+	s.leavesNothing()
+
+	s.fitout("plan").exits(0)
+	s.fitout("apply", "--yes").exits(0).says("2 unchanged")
+	if boot() != renamed {
+		t.Error("the machine was restarted once more")
+	}
+
+	// The way back asks for a restart too, which is left to those who go it.
+	s.fitout("undo", "last", "--yes").exits(0).says("commands/after", "a reboot is pending: the computer is called "+strings.ToUpper(old))
+	if got, want := names(), "lt-077 lt-077 "+old; got != want {
+		t.Errorf("the names after undo: %s, want %s", got, want)
+	}
+	lab.Must(t, m.Reboot(t.Context()))
+	if got, want := names(), strings.Join([]string{old, old, old}, " "); got != want {
+		t.Errorf("the names after undo and a restart: %s, want %s", got, want)
+	}
+	s.leavesNothing()
+}

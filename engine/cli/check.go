@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/schema"
@@ -12,21 +15,28 @@ import (
 func newCheckCommand(a *app) *cobra.Command {
 	var o fleetOptions
 	c := &cobra.Command{
-		Use:   "check FILE...",
+		Use:   "check [FILE...]",
 		Short: "Find mistakes in profiles and inventories; no device is needed",
 		Long: `Find mistakes in profiles and inventories. Everything that can be found without a device is told at once: unknown keys,
 wrong values, bad expressions, missing files, references to nowhere, loops.
 
-A profile that uses secrets or variables of an inventory is best checked through that inventory.`,
+A profile that uses secrets or variables of an inventory is best checked through that inventory. With -p it is taken as plan and
+apply take it: for all devices of an inventory that is checked; else by itself, with the secrets and variables of -i or, where no
+FILE is named either, of inventory.yaml.`,
 		Example: `  fitout check sales-laptop.yaml
-  fitout check inventory.yaml`,
+  fitout check inventory.yaml
+  fitout check -p sales-laptop.yaml -i inventory.yaml`,
 		RunE: func(_ *cobra.Command, args []string) error { return runCheck(a, &o, args) },
 	}
+	o.profileFlag(c.Flags())
 	c.Flags().StringVarP(&o.inventory, "inventory", "i", "", "`file` whose secrets and variables the profiles use")
 	return c
 }
 
 func runCheck(a *app, o *fleetOptions, files []string) error {
+	if files = o.checked(files); len(files) == 0 {
+		return hint.New(errors.New("FILE is missing"), "see `fitout check --help`")
+	}
 	var faults *multierror.Error
 	good := 0
 	for _, f := range files {
@@ -46,6 +56,18 @@ func runCheck(a *app, o *fleetOptions, files []string) error {
 		return schema.Sort(faults)
 	}
 	return nil
+}
+
+// checked are the files to check: the profile that is to be every device's is among them where no inventory is.
+func (o *fleetOptions) checked(files []string) []string {
+	isInventory := func(file string) bool { is, err := looksLikeInventory(file); return err == nil && is }
+	if o.profile == "" || slices.ContainsFunc(files, isInventory) {
+		return files
+	}
+	if _, err := os.Stat(defaultInventory); err == nil && o.inventory == "" && len(files) == 0 {
+		o.inventory = defaultInventory
+	}
+	return append([]string{o.profile}, files...)
 }
 
 // checkJSON prints each problem as a line, with its place apart.

@@ -48,10 +48,14 @@ func (o *fleetOptions) connection(f *pflag.FlagSet) {
 
 func (o *fleetOptions) flags(f *pflag.FlagSet) {
 	o.connection(f)
-	f.StringVarP(&o.profile, "profile", "p", "", "this profile (a `file`, or the name of a shipped one) for all devices")
+	o.profileFlag(f)
 	f.StringSliceVar(&o.only, "only", nil, "only these `resources`: types or addresses, such as packages or users/alice")
 	f.StringSliceVar(&o.skip, "skip", nil, "all but these `resources`")
 	f.StringVar(&o.reboot, "reboot", "", "whether devices may be rebooted where a change needs it, `POLICY`: never or ifNeeded, whatever their profiles say")
+}
+
+func (o *fleetOptions) profileFlag(f *pflag.FlagSet) {
+	f.StringVarP(&o.profile, "profile", "p", "", "this profile (a `file`, or the name of a shipped one) for all devices")
 }
 
 // fleet is the devices to work on, ready to run.
@@ -307,15 +311,22 @@ func revealed(v secret.Value) func() (string, error) {
 
 // checkFile checks a profile or an inventory with all its profiles.
 func (a *app) checkFile(o *fleetOptions, file string) error {
+	if file == o.profile { // a name will do, too
+		return a.checkProfile(o, file)
+	}
 	isInventory, err := looksLikeInventory(file)
 	if err != nil {
 		return err
 	}
 	if isInventory {
-		_, err := a.fleet(&fleetOptions{inventory: file, parallel: 1}, nil)
+		_, err := a.fleet(&fleetOptions{inventory: file, profile: o.profile, parallel: 1}, nil)
 		return err
 	}
-	loader := &profile.Loader{Secrets: a.secretsNear(file)}
+	return a.checkProfile(o, file)
+}
+
+func (a *app) checkProfile(o *fleetOptions, name string) error {
+	loader := &profile.Loader{Secrets: a.secretsNear(name)}
 	if o.inventory != "" {
 		inv, err := inventory.Load(o.inventory, inventory.Options{Keys: a.keys(context.Background())})
 		if err != nil {
@@ -323,7 +334,7 @@ func (a *app) checkFile(o *fleetOptions, file string) error {
 		}
 		loader.Secrets, loader.Variables = inv.Secrets, inv.Variables
 	}
-	_, err = loader.Load(file)
+	_, err := loader.Load(name)
 	return err
 }
 

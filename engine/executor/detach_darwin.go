@@ -144,6 +144,7 @@ func (unit) remove(o Options, run string) {
 		return
 	}
 	for file, label := range map[string]string{bootJob(run): bootPrefix + run, runJob(o, run): runPrefix + run} {
+		disk.OS.Remove(disk.HalfWritten(file))
 		if disk.OS.Remove(file) != nil {
 			continue
 		}
@@ -159,9 +160,10 @@ func (u unit) sweep(o Options) {
 	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
-	files, _ := filepath.Glob(filepath.Join(daemonDir, bootPrefix+"*.plist"))
-	for _, f := range files {
-		run := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), bootPrefix), ".plist")
+	files, _ := filepath.Glob(bootJob("*"))
+	half, _ := filepath.Glob(disk.HalfWritten(bootJob("*")))
+	for _, f := range append(files, half...) {
+		run, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), bootPrefix), ".plist")
 		if st, err := readState(o.Dir, run); err != nil || st.ended {
 			u.remove(o, run)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -194,8 +193,9 @@ func (unit) remove(o Options, run string) {
 		return
 	}
 	os.Remove(filepath.Join(unitDir, "multi-user.target.wants", unitName(run)))
-	os.Remove(filepath.Join(unitDir, unitName(run)+".new")) // by a process that was killed
-	if os.Remove(filepath.Join(unitDir, unitName(run))) == nil {
+	file := filepath.Join(unitDir, unitName(run))
+	os.Remove(disk.HalfWritten(file))
+	if os.Remove(file) == nil {
 		forget(unitName(run))
 	}
 	endWatchman(o, run)
@@ -222,12 +222,10 @@ func (u unit) sweep(o Options) {
 	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
-	entries, err := fs.Glob(os.DirFS(unitDir), unitName("*")+"*") // half written ones, too
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		run, _, _ := strings.Cut(strings.TrimPrefix(e, "fitout-boot-"), ".service")
+	files, _ := filepath.Glob(filepath.Join(unitDir, unitName("*")))
+	half, _ := filepath.Glob(disk.HalfWritten(filepath.Join(unitDir, unitName("*"))))
+	for _, f := range append(files, half...) {
+		run, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), "fitout-boot-"), ".service")
 		if st, err := readState(o.Dir, run); err != nil || st.ended {
 			u.remove(o, run)
 		}

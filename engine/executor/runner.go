@@ -151,7 +151,7 @@ func (r *runner) tidy() {
 }
 
 // traces are what a run's folder has beside its journal while it is under way, and what a crash has left half written.
-var traces = []string{"key", "socket", "*.new", "kept/*.new"}
+var traces = []string{"key", "socket", disk.HalfWritten("*"), disk.HalfWritten("kept/*")}
 
 func tracesOf(o Options, id string) (left []string) {
 	for _, pattern := range traces {

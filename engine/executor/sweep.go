@@ -23,7 +23,7 @@ func sweepLeftovers(o Options) {
 	if tryLock(f) != nil || readHolder(f) != nil {
 		return
 	}
-	disk.OS.Remove(owedFile(o.Dir) + ".new")
+	disk.OS.Remove(disk.HalfWritten(owedFile(o.Dir)))
 	runs, _ := os.ReadDir(filepath.Join(o.Dir, "runs"))
 	for _, e := range runs {
 		if len(tracesOf(o, e.Name())) == 0 {

@@ -59,7 +59,7 @@ func (m *Machine) personalize(root string) error {
 		}
 	}
 	if m.Kind == Wine {
-		if err := personalizeWine(root); err != nil {
+		if err := personalizeWine(root, m.Name); err != nil {
 			return err
 		}
 	}

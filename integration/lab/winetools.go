@@ -123,19 +123,23 @@ func build(ctx context.Context, log io.Writer, source, goos, to string) error {
 	return cmd.Run()
 }
 
-var machineGUID = regexp.MustCompile(`(?m)^"MachineGuid"="[^"]*"`)
+var (
+	machineGUID     = regexp.MustCompile(`(?m)^"MachineGuid"="[^"]*"`)
+	windowsHostname = regexp.MustCompile(`(?m)^"Hostname"="[^"]*"`) // see wine/usr/local/bin/windows-name
+)
 
 // personalizeWine gives a Windows machine what tells it from others of the same image.
-func personalizeWine(root string) error {
+func personalizeWine(root, name string) error {
 	registry := filepath.Join(root, winePrefix, "system.reg")
 	b, err := os.ReadFile(registry)
 	if err != nil {
 		return err
 	}
-	if !machineGUID.Match(b) {
-		return errors.New("the registry of Wine has no MachineGuid")
+	if !machineGUID.Match(b) || !windowsHostname.Match(b) {
+		return errors.New("the registry of Wine has no MachineGuid, or no Hostname")
 	}
 	h := randomHex(16)
 	guid := fmt.Sprintf(`"MachineGuid"="%s-%s-%s-%s-%s"`, h[:8], h[8:12], h[12:16], h[16:20], h[20:])
-	return os.WriteFile(registry, machineGUID.ReplaceAll(b, []byte(guid)), 0o644)
+	b = windowsHostname.ReplaceAll(machineGUID.ReplaceAll(b, []byte(guid)), []byte(`"Hostname"="`+name+`"`))
+	return os.WriteFile(registry, b, 0o644)
 }

@@ -56,7 +56,8 @@ type Installer struct {
 	// Further exit codes that count as success, beside 0, 1641 and 3010.
 	ExitCodes []int `json:"exitCodes,omitzero" fit:"behaviour" title:"Good exit codes" example:"[1]"`
 	// For whom it is installed: for the machine, or for the user whom fitout runs as. Left out, the installer decides.
-	// Kinds that have a switch for it: msi, inno, nsis.
+	// Kinds that have a switch for it: msi, inno, nsis. Seen to work are nsis, and msi for the machine; of an msi for the user and
+	// of inno the switches are from their documentation.
 	Scope string `json:"scope,omitzero" fit:"behaviour" experimental:"windows" title:"Scope" enum:"machine,user" example:"machine"`
 	State string `json:"state,omitzero" fit:"state" enum:"present,absent" title:"State"`
 

@@ -22,6 +22,7 @@ import (
 const (
 	code1   = "{11111111-0000-4000-8000-000000000001}"
 	code2   = "{11111111-0000-4000-8000-000000000002}"
+	scoped  = "{11111111-0000-4000-8000-000000000005}"
 	restart = "{11111111-0000-4000-8000-000000000003}"
 	broken  = "{11111111-0000-4000-8000-000000000004}"
 )
@@ -36,7 +37,7 @@ func TestInstallersOnWindows(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(installerTest)
-	}{{"msi", testMSI}, {"failures", testMSIFailures}, {"nsis", testNSIS}, {"from elsewhere", testElsewhere}} {
+	}{{"msi", testMSI}, {"failures", testMSIFailures}, {"nsis", testNSIS}, {"scope", testScope}, {"from elsewhere", testElsewhere}} {
 		t.Run(test.name, func(t *testing.T) {
 			x := all
 			x.t, x.d = t, all.d.In(t)
@@ -213,7 +214,7 @@ Section
     Quit
   free:
   IfFileExists C:\refuse 0 agree
-    SetErrorLevel 42
+    SetErrorLevel -5
     Quit
   agree:
   SetOutPath $INSTDIR
@@ -223,6 +224,10 @@ Section
   WriteRegStr HKLM "Software\Microsoft\Windows\CurrentVersion\Uninstall\ExampleTool" DisplayName "Example Tool 3.4 (x64)"
   WriteRegStr HKLM "Software\Microsoft\Windows\CurrentVersion\Uninstall\ExampleTool" DisplayVersion 3.4
   WriteRegStr HKLM "Software\Microsoft\Windows\CurrentVersion\Uninstall\ExampleTool" UninstallString "$INSTDIR\un.exe"
+  IfFileExists C:\restarts 0 done
+    Delete C:\restarts
+    SetErrorLevel 1641
+  done:
 SectionEnd
 Section Uninstall
   SetRegView 64
@@ -254,12 +259,16 @@ func testNSIS(x installerTest) {
 	x.converges(`{"name": "tool", "entry": "ExampleTool", "state": "absent"}`, modules.Delete)
 	x.check("the folder after removal", fmt.Sprint(exists(x.m.WindowsPath(`C:\Program Files\A Tool`))), "false")
 	x.d.TakesBack("installers", want, tool)
+	x.converges(`{"name": "tool", "entry": "ExampleTool", "state": "absent"}`, modules.Delete)
+	lab.Must(x.t, os.WriteFile(x.m.WindowsPath(`C:\restarts`), nil, 0o644))
+	x.check("the restart", x.converges(want, modules.Create).Reboot, "tool: a restart was begun (1641)")
+	x.check("the restart of an installer that asks for none", x.converges(want, modules.Same).Reboot, "")
 
 	lab.Must(x.t, os.WriteFile(x.m.WindowsPath(`C:\refuse`), nil, 0o644))
 	refused := fmt.Sprintf(`{"name": "other", "file": "C:\\Other\\app.txt", "source": %s, "arguments": ["/D=C:\\Other"]}`, source)
-	x.fails(refused, "install other: exit code 42", "hint: ")
+	x.fails(refused, "install other: exit code 4294967291", "hint: ")
 	// A failure that the profile calls a success is none; what isn't there afterwards is told all the same.
-	if r := x.one(strings.Replace(refused, `"name"`, `"exitCodes": [42], "name"`, 1)); r.Error != "" || r.Again != modules.Create {
+	if r := x.one(strings.Replace(refused, `"name"`, `"exitCodes": [-5], "name"`, 1)); r.Error != "" || r.Again != modules.Create {
 		x.t.Errorf("a good exit code: %s, then %s", r.Error, r.Again)
 	}
 	lab.Must(x.t, os.Remove(x.m.WindowsPath(`C:\refuse`)))
@@ -267,6 +276,89 @@ func testNSIS(x installerTest) {
 	x.fails(strings.Replace(refused, `"name"`, `"state": "absent", "name"`, 1), "nothing says how it is removed")
 	x.converges(fmt.Sprintf(`{"name": "by value", "registry": "HKLM\\Software\\Microsoft\\Windows\\CurrentVersion\\Uninstall\\ExampleTool\\DisplayVersion", "version": "3.4", "source": %s}`, source), modules.Same)
 	x.converges(`{"name": "Example Tool*", "state": "absent"}`, modules.Delete)
+}
+
+// As installers of NSIS are made that can do both: by its own MultiUser.nsh.
+const bothScript = `Target amd64-unicode
+Name "Both Tool"
+OutFile "both.exe"
+!define MULTIUSER_EXECUTIONLEVEL Highest
+!define MULTIUSER_INSTALLMODE_COMMANDLINE
+!define MULTIUSER_INSTALLMODE_INSTDIR "Both Tool"
+!include MultiUser.nsh
+Function .onInit
+  SetRegView 64
+  !insertmacro MULTIUSER_INIT
+FunctionEnd
+Function un.onInit
+  SetRegView 64
+  !insertmacro MULTIUSER_UNINIT
+FunctionEnd
+Section
+  SetOutPath $INSTDIR
+  File app.txt
+  WriteUninstaller "$INSTDIR\un.exe"
+  WriteRegStr SHCTX "Software\Microsoft\Windows\CurrentVersion\Uninstall\BothTool" DisplayName "Both Tool"
+  WriteRegStr SHCTX "Software\Microsoft\Windows\CurrentVersion\Uninstall\BothTool" DisplayVersion 1.0
+  WriteRegStr SHCTX "Software\Microsoft\Windows\CurrentVersion\Uninstall\BothTool" UninstallString '"$INSTDIR\un.exe" /$MultiUser.InstallMode'
+SectionEnd
+Section Uninstall
+  Delete "$INSTDIR\app.txt"
+  Delete "$INSTDIR\un.exe"
+  RMDir "$INSTDIR"
+  DeleteRegKey SHCTX "Software\Microsoft\Windows\CurrentVersion\Uninstall\BothTool"
+SectionEnd
+`
+
+func (x installerTest) hasKey(name string) bool {
+	x.t.Helper()
+	code, err := x.m.Windows(x.t.Context(), "reg", "query", name).Run()
+	lab.Must(x.t, err)
+	return code == 0
+}
+
+// For the machine and for the user, side by side.
+func testScope(x installerTest) {
+	const key = `\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall\BothTool`
+	there := func(what string, machine, user bool) {
+		x.t.Helper()
+		x.check(what+": for the machine, for the user", fmt.Sprint(x.hasKey("HKLM"+key), x.hasKey("HKCU"+key)), fmt.Sprint(machine, user))
+	}
+	x.write("app.txt", "Both Tool\n")
+	x.write("both.nsi", bothScript)
+	x.make("makensis", "-V2", "both.nsi")
+	want := func(scope, state string) string {
+		return fmt.Sprintf(`{"name": "Both Tool", "version": "1.0", "source": %s, "scope": %q, "state": %q}`, x.d.Content(x.read("both.exe")), scope, state)
+	}
+	x.d.TakesBack("installers", want("user", "present"), `reg query HKCU`+key)
+	there("the user's", false, true)
+	x.converges(want("machine", "present"), modules.Create)
+	there("the machine's beside it", true, true)
+	x.converges(want("user", "present"), modules.Same)
+	x.converges(want("user", "absent"), modules.Delete)
+	there("the user's removed", true, false)
+	x.converges(want("user", "absent"), modules.Same)
+	x.converges(want("machine", "present"), modules.Same)
+	x.converges(want("machine", "absent"), modules.Delete)
+	there("the machine's removed", false, false)
+
+	// A package that is the user's by itself becomes the machine's.
+	const machines, users = `HKLM\Software\Classes\Installer\Products\11111111000000040800000000000050`, `HKCU\Software\Microsoft\Installer\Products\11111111000000040800000000000050`
+	x.msi("00000000000d", "Scoped App", scoped, "1.0.0", "")
+	x.make("msibuild", "app.msi", "-q", "DELETE FROM `Property` WHERE `Property` = 'ALLUSERS'")
+	source := x.d.Content(x.read("app.msi"))
+	byCode := func(more string) string {
+		return fmt.Sprintf(`{"name": "Scoped App", "productCode": %q, "source": %s%s}`, scoped, source, more)
+	}
+	for more, want := range map[string]string{"": "false true", `, "scope": "machine"`: "true false"} {
+		x.converges(byCode(more), modules.Create)
+		x.check("a package, declared with "+more+": for the machine, for the user", fmt.Sprint(x.hasKey(machines), x.hasKey(users)), want)
+		x.converges(byCode(more), modules.Same)
+		x.converges(byCode(more+`, "state": "absent"`), modules.Delete)
+		x.check("a package, removed: for the machine, for the user", fmt.Sprint(x.hasKey(machines), x.hasKey(users)), "false false")
+	}
+	x.converges(fmt.Sprintf(`{"name": "Scoped App", "source": %s, "scope": "machine"}`, source), modules.Create)
+	x.converges(`{"name": "Scoped App", "scope": "machine", "state": "absent"}`, modules.Delete)
 }
 
 // From a path of the device, and by HTTP.

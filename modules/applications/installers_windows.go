@@ -368,7 +368,7 @@ func (r Installers) run(ctx context.Context, h *host.Host, want Installer, what,
 		}
 		code := int(uint32(res.Code))
 		switch {
-		case code == 0 || slices.Contains(want.ExitCodes, code):
+		case code == 0 || slices.ContainsFunc(want.ExitCodes, func(c int) bool { return int(uint32(c)) == code }): // also with a sign
 			return out, nil
 		case code == setup.RebootNeeded, code == setup.RebootStarted:
 			out.Reboot = fmt.Sprintf("%s: %s (%d)", want.Name, setup.Words(code), code)

@@ -8,12 +8,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
-// Cmd is a program to run on the device. Args[0] is a name searched in PATH, or a path. Secrets go to Stdin or Env,
-// never to Args: those can be read by every user of the device.
+// Cmd is a program to run on the device. Args[0] is a name searched in PATH, or a path, which Dir is the start of where it is
+// a relative one. Secrets go to Stdin or Env, never to Args: those can be read by every user of the device.
 type Cmd struct {
 	Args []string
 	// Line is what follows the program on Windows in place of Args[1:], as it is: programs there read their command line each
@@ -107,7 +108,7 @@ func (system) Run(ctx context.Context, c Cmd) (Result, error) {
 	if len(c.Args) == 0 || c.Args[0] == "" {
 		return Result{}, errors.New("no program given")
 	}
-	path, err := exec.LookPath(c.Args[0])
+	path, err := exec.LookPath(c.program())
 	if err != nil {
 		return Result{}, err
 	}
@@ -147,6 +148,15 @@ func (system) Run(ctx context.Context, c Cmd) (Result, error) {
 		err = nil
 	}
 	return res, err
+}
+
+// program is where Args[0] is looked for.
+func (c Cmd) program() string {
+	name := c.Args[0]
+	if c.Dir == "" || filepath.Base(name) == name || filepath.IsAbs(name) || filepath.VolumeName(name) != "" || os.IsPathSeparator(name[0]) {
+		return name
+	}
+	return filepath.Join(c.Dir, name)
 }
 
 // head keeps the beginning of what is written to it, tail the end.

@@ -21,12 +21,12 @@ import (
 type Command struct {
 	// A name to tell it by.
 	Name string `json:"name" fit:"key" title:"Name" example:"first-day"`
-	// The program and its arguments, as a list: no shell is between. A program without a slash is searched in PATH. For a
-	// shell's syntax write [/bin/sh, -c, "..."]; on Windows [cmd.exe, /d, /c, "..."], which gets its line as it stands, or
-	// [powershell.exe, -NoProfile, -Command, "..."]. Other programs of Windows get arguments as C's library takes a command line
-	// apart; of one that does so by rules of its own, or a batch file that is to be handed a quotation mark or percent sign, write
-	// the whole line for cmd.exe. A secret can't be part of it: every user of the device could read it. Use
-	// `stdin` or `environment`.
+	// The program and its arguments, as a list: no shell is between. A program without a slash is searched in PATH, a relative
+	// path begins in `directory`. For a shell's syntax write [/bin/sh, -c, "..."]; on Windows [cmd.exe, /d, /c, "..."], which gets
+	// its line as it stands, or [powershell.exe, -NoProfile, -Command, "..."]. Other programs of Windows get arguments as C's
+	// library takes a command line apart; of one that does so by rules of its own, or a batch file that is to be handed a quotation
+	// mark or percent sign, write the whole line for cmd.exe. A secret can't be part of it: every user of the device could read it.
+	// Use `stdin` or `environment`.
 	Run []string `json:"run,omitzero" fit:"managed,argv" title:"Program and arguments" example:"[/bin/sh, -c, \"date > /var/lib/first-day\"]"`
 	// A path on the device: there is nothing to do once it exists.
 	Creates string `json:"creates,omitzero" fit:"behaviour,path" title:"Unless this path exists" example:"/var/lib/first-day"`
@@ -282,7 +282,9 @@ func (c Commands) run(ctx context.Context, h *host.Host, want Command) (code int
 			good = append(good, restartCodes...)
 		}
 	}
-	if !slices.Contains(good, res.Code) {
+	// Windows has 32 bits, and people write them with a sign as often as without.
+	isGood := func(c int) bool { return c == res.Code || h.OS() == "windows" && uint32(c) == uint32(res.Code) }
+	if !slices.ContainsFunc(good, isGood) {
 		return res.Code, h.Failure(cmd, res)
 	}
 	return res.Code, nil

@@ -46,6 +46,14 @@ func TestGuards(t *testing.T) {
 	needShell(t)
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := os.Mkdir(at("bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, script := range map[string]string{"bin/mark": `touch "$1"`, "bin/marked": `test -e "$1"`} {
+		if err := os.WriteFile(at(name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		name   string
 		want   Command
@@ -68,6 +76,7 @@ func TestGuards(t *testing.T) {
 		{"zero not among them", Command{Run: sh("true"), ExitCodes: []int{7}}, "every", "create", "exit status 0"},
 		{"missing program", Command{Run: []string{at("nosuch")}}, "every", "create", "nosuch"},
 		{"directory", Command{Run: sh("touch g"), Directory: dir, Creates: at("g")}, "g is missing", "create same", ""},
+		{"a program in it, guards too", Command{Run: []string{"bin/mark", "k"}, Directory: dir, Unless: []string{"./bin/marked", "k"}}, "unless: exit status 1", "create same", ""},
 		{"environment, guards too", Command{Run: sh(`touch "$WHERE"`), Unless: sh(`test -e "$WHERE"`), Environment: map[string]string{"WHERE": at("h")}}, "exit status 1", "create same", ""},
 		{"stdin", Command{Run: sh("cat > " + at("i")), Stdin: "from stdin", Unless: sh("grep -qx 'from stdin' " + at("i"))}, "exit status 2", "create same", ""},
 		{"nothing on stdin", Command{Run: sh("cat; touch " + at("j")), Creates: at("j")}, "j is missing", "create same", ""},
@@ -133,10 +142,13 @@ func TestCancelEndsTheProgram(t *testing.T) {
 }
 
 func TestSecretsStayHidden(t *testing.T) {
-	needShell(t)
+	says := sh(`echo "$P"; cat >&2; exit 1`)
+	if runtime.GOOS == "windows" {
+		says = []string{"cmd.exe", "/d", "/c", `echo %P%& more 1>&2& exit 1`}
+	}
 	var log bytes.Buffer
 	h := host.New("/", host.WithSecrets([]string{"s3cret"}), host.WithLog(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	_, _, _, err := converge(t, h, Command{Name: "x", Run: sh(`echo "$P"; cat >&2; exit 1`), Stdin: "s3cret", Environment: map[string]string{"P": "s3cret"}})
+	_, _, _, err := converge(t, h, Command{Name: "x", Run: says, Stdin: "s3cret", Environment: map[string]string{"P": "s3cret"}})
 	if err == nil || strings.Contains(err.Error()+log.String(), "s3cret") || !strings.Contains(err.Error(), host.Marker) {
 		t.Errorf("error %v, log %s: want the marker instead of the secret", err, &log)
 	}

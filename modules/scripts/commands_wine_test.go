@@ -67,5 +67,7 @@ func TestOnWindows(t *testing.T) {
 	if r := one(`{"name": "none", "run": ["no-such-program"]}`); !strings.Contains(r.Error, "install it first") {
 		t.Errorf("no program: %+v", r)
 	}
-	d.Tests("TestCancelEndsChildren")
+	for _, test := range []string{"TestGuardsOnWindows", "TestPowerShellGetsWhatIsWritten", "TestSecretsStayHidden", "TestCancelEndsChildren"} {
+		d.Tests(test)
+	}
 }

@@ -71,10 +71,14 @@ func ReadFile(fsys FS, name string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
+// HalfWritten is where Replace has a file's new content until it is all there. A process that is killed leaves it behind; it is
+// in nobody's way, and for who has the file to sweep. name may be a pattern.
+func HalfWritten(name string) string { return name + ".new" }
+
 // Replace gives a file its content in one step: who reads it, even after a power cut, sees all of the old or all of the
 // new, and the new once Replace has returned. It has one writer at a time.
 func Replace(fsys FS, name string, data []byte, perm fs.FileMode) error {
-	tmp := name + ".new"
+	tmp := HalfWritten(name)
 	f, err := fsys.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, perm)
 	if err != nil {
 		return err

@@ -106,7 +106,7 @@ func (k Kind) Scope(scope string) ([]string, bool) {
 		return strings.Fields(b), true
 	}
 	switch k {
-	case MSI:
+	case MSI: // MSIINSTALLPERUSER counts with ALLUSERS=2 alone, and Wine, which doesn't know it, takes that for the machine
 		return pick("ALLUSERS=1", "ALLUSERS=2 MSIINSTALLPERUSER=1")
 	case Inno:
 		return pick("/ALLUSERS", "/CURRENTUSER")
