@@ -78,6 +78,7 @@ func newConfig() *conf.Config {
 		c.Disabled[name] = true
 		expr.Function(name, func(args ...any) (any, error) { return inOrder(name, args, pick) }, new(func(any) []any))(c)
 	}
+	limit(c)
 	c.Optimize = false
 	return c
 }
@@ -262,6 +263,9 @@ func plain(x any) (any, error) {
 	case reflect.String:
 		return rv.String(), nil
 	case reflect.Slice:
+		if rv.Len() > mostItems {
+			return nil, fmt.Errorf("gives a list of more than %d entries", mostItems)
+		}
 		out := make([]any, rv.Len())
 		for i := range out {
 			var err error

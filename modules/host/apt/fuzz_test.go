@@ -3,6 +3,7 @@ package apt
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -81,6 +82,8 @@ func checkStatus(t *testing.T, text string) {
 		if p.Name == "" {
 			t.Fatalf("a package without a name: %+v", p)
 		}
+	}
+	for _, p := range slices.Concat(slices.Collect(maps.Values(d.packages))...) { // of those that are listed twice, the last
 		if strings.Contains(p.Name, ":") {
 			continue
 		}

@@ -51,7 +51,7 @@ func parseAutomatic(states string) []string {
 		case "Architecture":
 			arch = strings.TrimSpace(value)
 		case "Auto-Installed":
-			if strings.TrimSpace(value) == "1" && name != "" {
+			if strings.TrimSpace(value) == "1" && name != "" && !strings.Contains(name, ":") {
 				out = append(out, name+":"+arch)
 			}
 		}

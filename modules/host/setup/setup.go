@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -164,6 +165,8 @@ func quote(a string) string {
 	return b.String()
 }
 
+var exe = regexp.MustCompile(`(?i)\.exe`)
+
 // Program divides a command line, as an uninstall entry has it, into the program and the rest. Many of them don't quote a
 // path with blanks: it then ends with the first .exe.
 func Program(line string) (program, rest string, err error) {
@@ -172,8 +175,8 @@ func Program(line string) (program, rest string, err error) {
 		if program, rest, ok = strings.Cut(after, `"`); !ok {
 			return "", "", fmt.Errorf("%s: a quotation mark is missing", line)
 		}
-	} else if i := strings.Index(strings.ToLower(line), ".exe"); i >= 0 {
-		program, rest = line[:i+4], line[i+4:]
+	} else if at := exe.FindStringIndex(line); at != nil {
+		program, rest = line[:at[1]], line[at[1]:]
 	} else {
 		program, rest, _ = strings.Cut(line, " ")
 	}
