@@ -7,6 +7,7 @@ import (
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/vm/runtime"
 )
 
 // What an expression may give is more than any profile needs, and little enough for every device of a fleet.
@@ -42,11 +43,7 @@ func limit(c *conf.Config) {
 		types []any
 	}{
 		"repeat": {func(args []any) int {
-			n, ok := args[1].(int)
-			if !ok || n > mostText {
-				n = mostText + 1
-			}
-			return length(args[0]) * n
+			return length(args[0]) * min(runtime.ToInt(args[1]), mostText+1)
 		}, []any{strings.Repeat}},
 		"replace": {func(args []any) int {
 			old, _ := args[1].(string)
