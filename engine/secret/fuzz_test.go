@@ -81,7 +81,7 @@ func FuzzRecipients(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if len(rs) == 0 || !strings.Contains(next, key) || !strings.HasPrefix(next, lines) && strings.Trim(lines, " \t\r\n") != "" && !strings.HasPrefix(strings.TrimSpace(lines), "#") {
+			if len(rs) == 0 || !strings.Contains(next, key) || !strings.HasPrefix(next, lines) && strings.TrimSpace(lines) != "" && !strings.HasPrefix(strings.TrimSpace(lines), "#") {
 				t.Fatalf("%q became %q for %d", lines, next, len(rs))
 			}
 			if _, again, err := file.recipients([]string{key, key}); err != nil || again != next {
