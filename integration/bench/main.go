@@ -28,6 +28,7 @@ type options struct {
 	reps     int
 	machines int
 	size     int64
+	rate     string
 	binary   string
 	ansible  bool
 	simulation
@@ -49,6 +50,7 @@ func main() {
 	f.IntVar(&o.reps, "reps", 7, "runs for each figure; Ansible has one of them")
 	f.IntVar(&o.machines, "machines", map[string]int{"scale": 48, "put": 1}[mode], "how many machines; 0 is 4")
 	f.Int64Var(&o.size, "size", 200e6, "put: bytes")
+	f.StringVar(&o.rate, "rate", "", "put: what the network carries, as 1gbit; otherwise it is as fast as the processors")
 	f.StringVar(&o.binary, "fitout", "", "this fitout instead of one built from the source around")
 	f.BoolVar(&o.ansible, "ansible", true, "measure Ansible where it is installed")
 	f.IntVar(&o.devices, "devices", 10_000, "simulate: how many")
@@ -116,6 +118,13 @@ func put(ctx context.Context, o *options) error {
 	}
 	if err := f.fitout("apply").run(ctx, f); err != nil { // the executor is there from now on
 		return err
+	}
+	if o.rate != "" {
+		for _, m := range f.machines {
+			if err := m.Rate(ctx, o.rate); err != nil {
+				return err
+			}
+		}
 	}
 	remove := func(ctx context.Context) error {
 		return f.each(ctx, "rm -rf /root/big /var/lib/fitout/store; sync -f /root")

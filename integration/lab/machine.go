@@ -456,3 +456,8 @@ func (m *Machine) Cut() error {
 func (m *Machine) Restore() error {
 	return run(context.Background(), "ip", "link", "set", m.nic(), "master", m.lab.bridge())
 }
+
+// Rate limits what the network carries to the machine, as in tc(8): 1gbit.
+func (m *Machine) Rate(ctx context.Context, rate string) error {
+	return run(ctx, "tc", "qdisc", "replace", "dev", m.nic(), "root", "tbf", "rate", rate, "burst", "256kb", "latency", "50ms")
+}
