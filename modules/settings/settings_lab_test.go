@@ -16,7 +16,8 @@ import (
 func TestMain(m *testing.M) {
 	moduletest.Main(m, modules.Define("hostname", Hostnames{}), modules.Define("timezone", Timezones{}), modules.Define("sysctl", Sysctls{}),
 		modules.Define("environment", Environments{}), modules.Define("hosts", Hosts{}), modules.Define("registry", RegistryValues{}), modules.Define("registryKeys", RegistryKeys{}),
-		modules.Define("shortcuts", Shortcuts{}), modules.Define("tasks", Tasks{}), modules.Define("printers", Printers{}))
+		modules.Define("shortcuts", Shortcuts{}), modules.Define("tasks", Tasks{}), modules.Define("printers", Printers{}),
+		modules.Define("time", Times{}))
 }
 
 // noPrograms fails whatever is run.
