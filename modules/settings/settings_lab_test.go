@@ -228,6 +228,7 @@ func TestObserveStartsNothing(t *testing.T) {
 		modules.Define("timezone", Timezones{}):       Timezone{Name: modules.Ptr("UTC")},
 		modules.Define("sysctl", Sysctls{}):           Sysctl{Name: "kernel.ostype", Value: modules.Ptr("Linux")},
 		modules.Define("environment", Environments{}): Environment{Name: "X", Value: modules.Ptr("x")},
+		modules.Define("time", Times{}):               Time{Servers: []string{"ntp.example.lan"}, Automatic: modules.Ptr(true)},
 	} {
 		if o := typ.Observe(t.Context(), h, []any{want})[0]; o.Err != nil && strings.Contains(o.Err.Error(), "started") {
 			t.Errorf("%s: %v", typ.Name, o.Err)
