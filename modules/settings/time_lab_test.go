@@ -1,6 +1,8 @@
 package settings
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +106,21 @@ func testTimesyncd(x machine) {
 	x.d.Interrupted("time", `{"servers": ["192.0.2.4"]}`, func() { reset(); x.m.Run(x.t, "systemctl start systemd-timesyncd") }, script)
 	now("disabled\nactive\n192.0.2.4")
 
+	// Odd files are read as the service itself reads them.
+	x.m.Run(x.t, `cp /etc/systemd/timesyncd.conf /root; rm -r /etc/systemd/timesyncd.conf.d; mkdir -p /etc/systemd/timesyncd.conf.d /usr/lib/systemd/timesyncd.conf.d
+		printf '\357\273\277[Time]\r\nNTP=a.example \\\n# comment\n  b.example\n[Other]\nNTP=never.example\n [Time] \nFallbackNTP=x.example\n;NTP=\nNTP : y.example\n' >/etc/systemd/timesyncd.conf
+		printf '[Time]\nNTP = A.example a.example\tc.example\nNTP=d.example\\' >/etc/systemd/timesyncd.conf.d/20.conf
+		printf 'NTP=\n[Time]\nntp=z.example\nNTP=e.example' >/usr/lib/systemd/timesyncd.conf.d/10.conf
+		printf '[Time]\nNTP=\nNTP=hidden.example' >/usr/lib/systemd/timesyncd.conf.d/20.conf
+		systemctl restart systemd-timesyncd`)
+	servers := fmt.Sprint(x.d.Plan("time", `{"automatic": true}`)[0].Have["servers"])
+	x.says("timedatectl show-timesync -p SystemNTPServers --value", strings.Trim(servers, "[]"))
+	if want := "[a.example b.example e.example A.example c.example d.example]"; servers != want {
+		x.t.Errorf("the servers are %s, want %s", servers, want)
+	}
+	x.m.Run(x.t, `cp /root/timesyncd.conf /etc/systemd; rm -r /usr/lib/systemd/timesyncd.conf.d /etc/systemd/timesyncd.conf.d`)
+	x.converged("time", `{"servers": ["192.0.2.4"]}`)
+
 	// Written, and not read.
 	x.m.Run(x.t, "sed -i s/192.0.2.4/192.0.2.5/ /etc/systemd/timesyncd.conf.d/fitout.conf")
 	r := x.d.Plan("time", `{"servers": ["192.0.2.5"]}`)[0]
@@ -140,5 +157,19 @@ func testChrony(x machine) {
 	x.d.Interrupted("time", want, reset, script)
 	x.d.TakesBack("time", `{"automatic": false}`, script)
 	x.says("systemctl is-enabled chrony || :; systemctl is-active chrony || :", "disabled\ninactive")
+	x.m.Run(x.t, `cp /etc/chrony/chrony.conf /root; mkdir -p /etc/chrony/a /etc/chrony/b
+		printf '  SERVER 192.0.2.11 iburst\r\n#server 192.0.2.12\n%%server 192.0.2.13\npool\t192.0.2.14 maxsources 1\nconfdir /etc/chrony/a /etc/chrony/b\ninclude /etc/chrony/b/*.inc\n' >>/etc/chrony/chrony.conf
+		echo 'server 192.0.2.15' >/etc/chrony/a/x.conf; echo 'server 192.0.2.16' >/etc/chrony/b/x.conf; echo 'peer 192.0.2.17' >/etc/chrony/b/y.conf; echo 'server 192.0.2.18' >/etc/chrony/b/z.inc
+		printf 'server 192.0.2.19\n\n! c\nserver 192.0.2.20' >/etc/chrony/sources.d/site.sources; systemctl restart chrony`)
+	list, _ := x.d.Plan("time", `{"automatic": true}`)[0].Have["servers"].([]any)
+	var servers []string
+	for _, s := range list {
+		servers = append(servers, fmt.Sprint(s))
+	}
+	slices.Sort(servers)
+	x.says("chronyc -n -c sources | cut -d, -f3 | sort", strings.Join(servers, "\n"))
+	if len(servers) < 7 {
+		x.t.Errorf("the servers are %q", servers)
+	}
 	x.fails("time", `{"servers": ["192.0.2.1 iburst"]}`, "more than one server's name", "hint: ")
 }

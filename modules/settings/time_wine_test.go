@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestTimeOnWindows(t *testing.T) {
 	set := func(name, value string) { m.RunWindows(t, "reg", "add", parameters, "/v", name, "/d", value, "/f") }
 	has := func(want ...string) {
 		t.Helper()
-		x.answers(parameters+"\n"+strings.Join(want, "\n"), "reg", "query", parameters)
+		x.answers(strings.Join(append([]string{strings.Replace(parameters, "HKLM", "HKEY_LOCAL_MACHINE", 1)}, want...), "\n"), "reg", "query", parameters)
 	}
 	start := func() string {
 		return x.asked("reg", "query", `HKLM\SYSTEM\CurrentControlSet\Services\W32Time`, "/v", "Start")
@@ -30,12 +31,17 @@ func TestTimeOnWindows(t *testing.T) {
 	}
 	x.fails("time", `{"servers": ["ntp.example.lan"]}`, "no service W32Time on this device", "hint: `w32tm /register`")
 
-	m.RunWindows(t, "sc", "create", "W32Time", "binPath=", `C:\windows\system32\lab.exe service W32Time`, "start=", "demand")
-	set("Type", "NTP")
-	set("NtpServer", "time.windows.com,0x9")
+	create := func(source string) {
+		m.RunWindows(t, "sc", "create", "W32Time", "binPath=", `C:\windows\system32\lab.exe service W32Time`, "start=", "demand")
+		m.RunWindows(t, "sc", "start", "W32Time")
+		set("Type", source)
+		set("NtpServer", "time.windows.com,0x9")
+	}
+	create("NTP")
+	m.RunWindows(t, "sc", "stop", "W32Time")
 	want := `{"servers": ["ntp.example.lan", "192.0.2.1"], "automatic": true}`
 	x.d.TakesBack("time", want, script)
-	has("Type REG_SZ NTP", "NtpServer REG_SZ ntp.example.lan,0x8 192.0.2.1,0x8")
+	has("NtpServer REG_SZ ntp.example.lan,0x8 192.0.2.1,0x8", "Type REG_SZ NTP")
 	if got := start(); !strings.HasSuffix(got, "Start REG_DWORD 0x2") {
 		t.Errorf("it starts so:\n%s", got)
 	}
@@ -47,13 +53,13 @@ func TestTimeOnWindows(t *testing.T) {
 	set("NtpServer", "ntp.example.lan,0x9 other.example.lan bare.example.lan")
 	before := pid()
 	x.d.TakesBack("time", `{"servers": ["NTP.example.lan", "new.example.lan", "bare.example.lan"]}`, script)
-	has("Type REG_SZ NTP", "NtpServer REG_SZ NTP.example.lan,0x9 new.example.lan,0x8 bare.example.lan")
+	has("NtpServer REG_SZ NTP.example.lan,0x9 new.example.lan,0x8 bare.example.lan", "Type REG_SZ NTP")
 	if after := pid(); after == before || after == "" {
 		t.Errorf("its process was %s and is %s", before, after)
 	}
 
 	x.d.TakesBack("time", `{"automatic": false}`, script)
-	has("Type REG_SZ NoSync", "NtpServer REG_SZ NTP.example.lan,0x9 new.example.lan,0x8 bare.example.lan")
+	has("NtpServer REG_SZ NTP.example.lan,0x9 new.example.lan,0x8 bare.example.lan", "Type REG_SZ NoSync")
 	x.plans("time", `{"servers": ["NTP.example.lan", "new.example.lan", "bare.example.lan"], "automatic": false}`, modules.Same)
 
 	// In a domain the list counts for nothing until it is declared.
@@ -65,17 +71,32 @@ func TestTimeOnWindows(t *testing.T) {
 	}
 	x.plans("time", `{"automatic": true}`, modules.Same)
 	x.d.TakesBack("time", `{"servers": ["ntp.example.lan"]}`, script)
-	has("Type REG_SZ NTP", "NtpServer REG_SZ ntp.example.lan,0x8")
+	has("NtpServer REG_SZ ntp.example.lan,0x8", "Type REG_SZ NTP")
 
 	// No list at all comes back, too.
 	m.RunWindows(t, "reg", "delete", parameters, "/v", "NtpServer", "/f")
 	x.d.TakesBack("time", `{"servers": ["192.0.2.7"]}`, script)
 
 	reset := func() {
-		set("Type", "NoSync")
-		set("NtpServer", "time.windows.com,0x9")
-		m.RunWindows(t, "sc", "config", "W32Time", "start=", "demand")
-		_, _ = m.Windows(t.Context(), "sc", "start", "W32Time").Output() // it may run already
+		_, _ = m.Windows(t.Context(), "sc", "stop", "W32Time").Output() // unless it has stopped
+		m.RunWindows(t, "sc", "delete", "W32Time")
+		create("NoSync")
 	}
 	x.d.Interrupted("time", want, reset, script)
+
+	// One that listens is told, and goes on.
+	_, _ = m.Windows(t.Context(), "sc", "stop", "W32Time").Output()
+	m.RunWindows(t, "sc", "delete", "W32Time")
+	m.RunWindows(t, "sc", "create", "W32Time", "binPath=", `C:\windows\system32\lab.exe service listening`, "start=", "demand")
+	m.RunWindows(t, "sc", "start", "W32Time")
+	set("Type", "NTP")
+	before = m.Run(t, `pgrep -f 'lab.exe service listening$'`)
+	x.converged("time", `{"servers": ["192.0.2.8"]}`, modules.Update)
+	has("NtpServer REG_SZ 192.0.2.8,0x8", "Type REG_SZ NTP")
+	if after := m.Run(t, `pgrep -f 'lab.exe service listening$'`); after != before {
+		t.Errorf("its process was %s and is %s", before, after)
+	}
+	if _, err := os.Stat(m.WindowsPath(`C:\windows\temp\told`)); err != nil {
+		t.Errorf("nobody told it: %v", err)
+	}
 }

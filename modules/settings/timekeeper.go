@@ -69,7 +69,7 @@ func (k *keeper) servers() []string {
 			all = []string{}
 		}
 		for _, server := range s.servers {
-			if !contains(all, server) {
+			if !slices.Contains(all, server) {
 				all = append(all, server)
 			}
 		}
@@ -81,7 +81,10 @@ func (k *keeper) servers() []string {
 func (k *keeper) has(servers []string) bool {
 	have := k.servers()
 	if k.name == chrony {
-		return len(have) == len(servers) && !slices.ContainsFunc(servers, func(s string) bool { return !contains(have, s) })
+		within := func(a, b []string) bool {
+			return !slices.ContainsFunc(a, func(s string) bool { return !contains(b, s) })
+		}
+		return within(have, servers) && within(servers, have)
 	}
 	return slices.EqualFunc(have, servers, strings.EqualFold)
 }
@@ -142,7 +145,7 @@ func (k *keeper) filesIn(h *host.Host, dirs []string, suffix string) ([]string, 
 		k.changes(dir)
 		for _, n := range entries {
 			if strings.HasSuffix(n, suffix) && chosen[n] == "" {
-				chosen[n] = dir + "/" + n
+				chosen[n] = path.Join(dir, n)
 				names = append(names, n)
 			}
 		}
@@ -190,24 +193,25 @@ func (k *keeper) timesyncdText(servers []string) (string, error) {
 // timesyncdServers are the servers in a file of timesyncd's, read as systemd.syntax(7) says. An empty NTP= forgets those before it.
 func timesyncdServers(text string) (servers []string, resets bool) {
 	section, line := "", ""
+	const blanks = " \t\r\n"
 	assign := func(line string) {
-		line = strings.TrimSpace(line)
+		line = strings.Trim(line, blanks)
 		if strings.HasPrefix(line, "[") {
 			section = line
 		}
 		key, value, ok := strings.Cut(line, "=")
-		if !ok || section != "[Time]" || strings.TrimSpace(key) != "NTP" {
+		if !ok || section != "[Time]" || strings.Trim(key, blanks) != "NTP" {
 			return
 		}
-		list := strings.Fields(value)
+		list := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(blanks, r) })
 		if len(list) == 0 {
 			servers, resets = nil, true
 		}
 		servers = append(servers, list...)
 	}
-	for part := range strings.Lines(text) {
+	for part := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		part = strings.TrimRight(part, "\r\n")
-		if t := strings.TrimSpace(part); t != "" && (t[0] == '#' || t[0] == ';') {
+		if t := strings.Trim(part, blanks); t != "" && (t[0] == '#' || t[0] == ';') {
 			continue // also in the midst of a line that goes on
 		}
 		line += part
@@ -263,8 +267,8 @@ func (k *keeper) readChronyFile(h *host.Host, p string, ofSources bool, depth in
 			err = k.readChronyFolders(h, args, ".conf", depth)
 		case directive == "sourcedir":
 			for _, dir := range args {
-				if k.file == "" && strings.HasPrefix(dir, "/etc/") {
-					k.file = path.Join(dir, chronyFile)
+				if f := path.Join(dir, chronyFile); k.file == "" && strings.HasPrefix(f, "/etc/") {
+					k.file = f
 				}
 			}
 			err = k.readChronyFolders(h, args, ".sources", depth)
@@ -282,7 +286,9 @@ func (k *keeper) readChronyFile(h *host.Host, p string, ofSources bool, depth in
 func (k *keeper) readChronyFolders(h *host.Host, dirs []string, suffix string, depth int) error {
 	files, err := k.filesIn(h, dirs, suffix)
 	for _, f := range files {
-		err = errors.Join(err, k.readChronyFile(h, f, suffix == ".sources", depth+1))
+		if err == nil {
+			err = k.readChronyFile(h, f, suffix == ".sources", depth+1)
+		}
 	}
 	return err
 }
@@ -292,18 +298,19 @@ func (k *keeper) includeChrony(h *host.Host, dir, pattern string, depth int) err
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	err = nil
 	for _, n := range names {
 		if ok, _ := path.Match(pattern, n); ok {
-			err = errors.Join(err, k.readChronyFile(h, dir+"/"+n, false, depth+1))
+			if err := k.readChronyFile(h, path.Join(dir, n), false, depth+1); err != nil {
+				return err
+			}
 		}
 	}
-	return err
+	return nil
 }
 
 // chronyLine is a line's directive in lower case, and what follows it.
 func chronyLine(line string) (directive string, args []string) {
-	f := strings.Fields(line)
+	f := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) })
 	if len(f) == 0 || strings.ContainsAny(f[0][:1], "!;#%") {
 		return "", nil
 	}
