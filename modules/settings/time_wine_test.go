@@ -96,7 +96,17 @@ func TestTimeOnWindows(t *testing.T) {
 	if after := m.Run(t, `pgrep -f 'lab.exe service listening$'`); after != before {
 		t.Errorf("its process was %s and is %s", before, after)
 	}
-	if _, err := os.Stat(m.WindowsPath(`C:\windows\temp\told`)); err != nil {
+	told := m.WindowsPath(`C:\windows\temp\told`)
+	if _, err := os.Stat(told); err != nil {
 		t.Errorf("nobody told it: %v", err)
 	}
+	x.d.Interrupted("time", `{"servers": ["192.0.2.9"]}`, func() {
+		set("NtpServer", "192.0.2.8,0x8")
+		lab.Must(t, os.RemoveAll(told))
+	}, `reg query `+parameters+` & if exist C:\windows\temp\told echo told`)
+	set("NtpServer", "192.0.2.9,0x8 ") // as an interruption leaves it
+	if r := x.d.Plan("time", `{"servers": ["192.0.2.9"]}`)[0]; r.Op != modules.Update || r.Have["current"] != false {
+		t.Errorf("nobody told it: %s %v %s", r.Op, r.Have, r.Error)
+	}
+	x.converged("time", `{"servers": ["192.0.2.9"]}`, modules.Update)
 }
