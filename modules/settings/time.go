@@ -19,11 +19,12 @@ import (
 // https://learn.microsoft.com/windows-server/networking/windows-time-service/windows-time-service-tools-and-settings.
 type Time struct {
 	// The time servers, by name or address, and no others. systemd-timesyncd asks them in this order, the others weigh them against
-	// each other. Servers that the network names (DHCP) come beside them on Linux. A computer of a domain asks the domain's
+	// each other. On Linux they are written to a file of fitout's own; where other files of chrony's name servers that aren't among
+	// them, that is an error. Servers that the network names (DHCP) come beside them. A computer of a Windows domain asks the domain's
 	// controllers; with servers of its own it asks these instead.
 	Servers []string `json:"servers,omitzero" fit:"managed" title:"Servers" example:"ntp.example.lan"`
-	// Whether the clock is kept by them: the service starts with the machine and runs. false stops it, and on Windows makes it leave
-	// the clock alone, as the switch "Set time automatically" does.
+	// Whether the clock is kept by them: the service starts with the machine and runs. false stops it, and it won't start again; on
+	// Windows it leaves the clock alone, as with the switch "Set time automatically".
 	Automatic *bool `json:"automatic,omitzero" fit:"managed,living" title:"Keep the clock right"`
 	// The service that keeps the clock.
 	Service string `json:"service,omitzero" fit:"observed" title:"Service"`
