@@ -98,6 +98,7 @@ var takesSecret = map[string]string{
 	"directories.attributes":     onWindows,
 	"hosts.address":              "-it is an address",
 	"hosts.aliases":              "-they are names of hosts",
+	"time.servers":               "-they are names of hosts",
 	"connect.password":           "connect",
 	"inventory.password":         "ssh",
 	"inventory.sudoPassword":     "sudo",

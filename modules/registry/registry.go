@@ -34,6 +34,7 @@ var Types = []*modules.Type{
 	modules.Define("installers", applications.Installers{}),
 	modules.Define("printers", settings.Printers{}),
 	modules.Define("shortcuts", settings.Shortcuts{}),
+	modules.Define("time", settings.Times{}),
 	modules.Define("services", services.Services{}),
 	modules.Define("tasks", settings.Tasks{}),
 	modules.Define("commands", scripts.Commands{}),

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,17 +11,8 @@ import (
 
 	"github.com/fitout-dev/fitout/modules/hint"
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/systemd"
 )
-
-const (
-	busName     = "org.freedesktop.systemd1"
-	manager     = "org.freedesktop.systemd1.Manager."
-	unitFace    = "org.freedesktop.systemd1.Unit"
-	getProperty = "org.freedesktop.DBus.Properties.Get"
-)
-
-// settle is how long a service that doesn't say when it is ready is watched after its start: many that can't work end at once.
-const settle = 200 * time.Millisecond
 
 // answerTime is how long systemd may take to say what it knows.
 const answerTime = 30 * time.Second
@@ -39,17 +28,13 @@ func living(ctx context.Context, h *host.Host, names []string) ([]unit, error) {
 }
 
 type conn struct {
-	*dbus.Conn
+	systemd.Conn
 	h *host.Host
 }
 
 func connect(ctx context.Context, h *host.Host) (conn, error) {
-	c, err := h.Systemd(ctx)
+	c, err := systemd.Open(ctx, h)
 	return conn{c, h}, err
-}
-
-func (c conn) manager(ctx context.Context, method string, args ...any) *dbus.Call {
-	return c.Object(busName, "/org/freedesktop/systemd1").CallWithContext(ctx, manager+method, 0, args...)
 }
 
 // listed is a unit as ListUnitsByNames tells of it.
@@ -89,7 +74,7 @@ func (c conn) units(ctx context.Context, names []string) ([]unit, error) {
 			u.id = a.ID
 		}
 		if u.err == nil && (u.load == "error" || u.load == "bad-setting") {
-			if e, ok := property(ctx, c.Object(busName, a.Path), unitFace, "LoadError").([]any); ok && len(e) == 2 {
+			if e, ok := c.Property(ctx, a.ID, systemd.UnitFace, "LoadError").([]any); ok && len(e) == 2 {
 				u.loadError = fmt.Sprint(e[1])
 			}
 		}
@@ -107,8 +92,8 @@ func (c conn) list(ctx context.Context, names []string) ([]listed, error) {
 		}
 	}
 	var answers []listed
-	if err := c.manager(ctx, "ListUnitsByNames", ask).Store(&answers); err != nil {
-		return nil, c.failed(ctx, "ask systemd for "+strings.Join(ask, ", "), err)
+	if err := c.Manager(ctx, "ListUnitsByNames", ask).Store(&answers); err != nil {
+		return nil, c.Failed(ctx, "ask systemd for "+strings.Join(ask, ", "), err)
 	}
 	if len(answers) != len(ask) {
 		return nil, fmt.Errorf("ask systemd for %s: %d answers", strings.Join(ask, ", "), len(answers))
@@ -130,7 +115,7 @@ func (c conn) unit(ctx context.Context, name string) (unit, error) {
 	}
 	u := us[0]
 	if u.load != "not-found" {
-		u.needReload = property(ctx, c.Object(busName, objectPath(u.id)), unitFace, "NeedDaemonReload") == true
+		u.needReload = c.Property(ctx, u.id, systemd.UnitFace, "NeedDaemonReload") == true
 	}
 	return u, u.err
 }
@@ -164,8 +149,8 @@ func apply(ctx context.Context, h *host.Host, want Service) error {
 	}
 	if is(want.Masked, false) && strings.HasPrefix(u.files, "masked") {
 		for _, runtime := range []bool{false, true} {
-			if err := c.manager(ctx, "UnmaskUnitFiles", []string{u.id}, runtime).Err; err != nil {
-				return c.failed(ctx, "unmask "+u.id, err)
+			if err := c.Manager(ctx, "UnmaskUnitFiles", []string{u.id}, runtime).Err; err != nil {
+				return c.Failed(ctx, "unmask "+u.id, err)
 			}
 		}
 		if u, err = c.reload(ctx, name); err != nil {
@@ -189,8 +174,8 @@ func apply(ctx context.Context, h *host.Host, want Service) error {
 		}
 	}
 	if is(want.Masked, true) && u.files != "masked" {
-		if err := c.manager(ctx, "MaskUnitFiles", []string{u.id}, false, false).Err; err != nil {
-			return hint.New(c.failed(ctx, "mask "+u.id, err), "a unit whose own file is in /etc/systemd/system can't be masked: remove the file instead")
+		if err := c.Manager(ctx, "MaskUnitFiles", []string{u.id}, false, false).Err; err != nil {
+			return hint.New(c.Failed(ctx, "mask "+u.id, err), "a unit whose own file is in /etc/systemd/system can't be masked: remove the file instead")
 		}
 		_, err = c.reload(ctx, name)
 	}
@@ -199,8 +184,8 @@ func apply(ctx context.Context, h *host.Host, want Service) error {
 
 func (c conn) reload(ctx context.Context, name string) (unit, error) {
 	c.h.Forget()
-	if err := c.manager(ctx, "Reload").Err; err != nil {
-		return unit{}, c.failed(ctx, "make systemd read its files again", err)
+	if err := c.Manager(ctx, "Reload").Err; err != nil {
+		return unit{}, c.Failed(ctx, "make systemd read its files again", err)
 	}
 	return c.unit(ctx, name)
 }
@@ -223,17 +208,17 @@ func (c conn) enable(ctx context.Context, u unit, on bool) (unit, error) {
 	if on {
 		var installable bool
 		var links [][]any
-		err := c.manager(ctx, "EnableUnitFiles", []string{u.id}, false, false).Store(&installable, &links)
+		err := c.Manager(ctx, "EnableUnitFiles", []string{u.id}, false, false).Store(&installable, &links)
 		if err != nil {
-			return u, c.failed(ctx, "enable "+u.id, err)
+			return u, c.Failed(ctx, "enable "+u.id, err)
 		}
 		if !installable {
 			return u, hint.New(fmt.Errorf("%s can't be enabled: its unit has no [Install] section", u.id), "leave `enabled` out")
 		}
 	} else {
 		for _, runtime := range []bool{false, true} {
-			if err := c.manager(ctx, "DisableUnitFiles", []string{u.id}, runtime).Err; err != nil {
-				return u, c.failed(ctx, "disable "+u.id, err)
+			if err := c.Manager(ctx, "DisableUnitFiles", []string{u.id}, runtime).Err; err != nil {
+				return u, c.Failed(ctx, "disable "+u.id, err)
 			}
 		}
 	}
@@ -248,134 +233,15 @@ func (c conn) run(ctx context.Context, u unit, on bool) error {
 		if u.active == "inactive" || u.active == "failed" {
 			return nil
 		}
-		return c.job(ctx, "stop", "StopUnit", u.id)
+		return c.Job(ctx, "stop", "StopUnit", u.id)
 	}
 	if u.active == "active" || u.active == "reloading" {
 		return nil
 	}
 	if u.active == "failed" {
-		_ = c.manager(ctx, "ResetFailedUnit", u.id).Err // it may have started too often; this start is meant
+		_ = c.Manager(ctx, "ResetFailedUnit", u.id).Err // it may have started too often; this start is meant
 	}
-	return c.job(ctx, "start", "StartUnit", u.id)
-}
-
-// job has systemd do something to a unit, waits for the end, and has a look at how the unit is then.
-func (c conn) job(ctx context.Context, verb, method, id string) error {
-	signals := make(chan *dbus.Signal, 64)
-	c.Signal(signals)
-	defer c.RemoveSignal(signals)
-	if slices.Max(c.Names()) != "" { // over the bus: systemd itself tells its own clients without being asked
-		if err := errors.Join(c.AddMatchSignalContext(ctx, dbus.WithMatchInterface("org.freedesktop.systemd1.Manager"), dbus.WithMatchMember("JobRemoved")),
-			c.manager(ctx, "Subscribe").Err); err != nil {
-			return c.failed(ctx, verb+" "+id, err)
-		}
-	}
-	begin := time.Now()
-	var job dbus.ObjectPath
-	if err := c.manager(ctx, method, id, "replace").Store(&job); err != nil {
-		return c.failed(ctx, verb+" "+id, err)
-	}
-	result, err := await(ctx, signals, job)
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", verb, id, err)
-	}
-	if result != "done" {
-		return c.explain(ctx, verb, id, result, begin)
-	}
-	if verb == "stop" {
-		return nil
-	}
-	return c.settled(ctx, verb, id, begin)
-}
-
-func await(ctx context.Context, signals <-chan *dbus.Signal, job dbus.ObjectPath) (result string, err error) {
-	for {
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case s, ok := <-signals:
-			if !ok {
-				return "", errors.New("systemd ended the conversation")
-			}
-			if s.Name == manager+"JobRemoved" && len(s.Body) == 4 && s.Body[1] == job {
-				result, _ := s.Body[3].(string)
-				return result, nil
-			}
-		}
-	}
-}
-
-// settled makes sure that what was started is still there a moment later.
-func (c conn) settled(ctx context.Context, verb, id string, begin time.Time) error {
-	o := c.Object(busName, objectPath(id))
-	kind, _ := property(ctx, o, "org.freedesktop.systemd1.Service", "Type").(string)
-	deadline := time.Now()
-	if kind == "simple" || kind == "exec" || kind == "idle" {
-		deadline = deadline.Add(settle)
-	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		active, _ := property(ctx, o, unitFace, "ActiveState").(string)
-		switch {
-		case active == "failed", active == "activating" && kind != "":
-			return c.explain(ctx, verb, id, "ended at once", begin)
-		case active == "inactive":
-			asked, _ := property(ctx, o, unitFace, "ConditionTimestampMonotonic").(uint64) // 0 once systemd has forgotten the unit
-			switch {
-			case asked > 0 && property(ctx, o, unitFace, "ConditionResult") == false:
-				return hint.New(fmt.Errorf("%s %s: systemd skipped it: a condition in its unit isn't met", verb, id), "`systemctl status %s` on the device says which", id)
-			case kind == "oneshot":
-				return hint.New(fmt.Errorf("%s %s: it did its work and ended, so that it can't be found running", verb, id),
-					"leave `running` out: use `enabled`, or its timer; or add RemainAfterExit=yes to its unit")
-			}
-			return c.explain(ctx, verb, id, "ended at once", begin)
-		}
-		if !time.Now().Before(deadline) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
-}
-
-func property(ctx context.Context, o dbus.BusObject, face, name string) any {
-	var v dbus.Variant
-	if err := o.CallWithContext(ctx, getProperty, 0, face, name).Store(&v); err != nil {
-		return nil
-	}
-	return v.Value()
-}
-
-// explain is the error for a job that failed: what systemd says of it, and the end of the unit's journal.
-func (c conn) explain(ctx context.Context, verb, id, result string, begin time.Time) error {
-	o := c.Object(busName, objectPath(id))
-	detail := result
-	if why, _ := property(ctx, o, "org.freedesktop.systemd1.Service", "Result").(string); why != "" && why != "success" {
-		detail = why
-	}
-	if status, _ := property(ctx, o, "org.freedesktop.systemd1.Service", "ExecMainStatus").(int32); status != 0 {
-		detail += fmt.Sprintf(", status %d", status)
-	}
-	err := fmt.Errorf("%s %s: %s", verb, id, detail)
-	if tail := c.journal(ctx, id, begin); tail != "" {
-		err = fmt.Errorf("%w: %s", err, tail)
-	}
-	return hint.New(err, "`systemctl status %s` and `journalctl -u %s` on the device say more", id, id)
-}
-
-func (c conn) journal(ctx context.Context, id string, since time.Time) string {
-	_, _ = c.h.Run(ctx, host.Cmd{Args: []string{"journalctl", "--sync"}})
-	// What the unit said, and what systemd said of it: also in its process before the program took over, which --unit misses.
-	res, err := c.h.Run(ctx, host.Cmd{Args: []string{"journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=8",
-		fmt.Sprintf("--since=@%d", since.Unix()), "_SYSTEMD_UNIT=" + id, "+", "_UID=0", "UNIT=" + id}})
-	if err != nil || res.Code != 0 {
-		return ""
-	}
-	return host.LastLines(string(res.Stdout), 8)
+	return c.Job(ctx, "start", "StartUnit", u.id)
 }
 
 func notified(ctx context.Context, h *host.Host, want Service) error {
@@ -399,51 +265,12 @@ func notified(ctx context.Context, h *host.Host, want Service) error {
 		return nil
 	case !running:
 		return c.run(ctx, u, true)
-	case want.OnNotify == "reload" && property(ctx, c.Object(busName, objectPath(u.id)), unitFace, "CanReload") != true:
+	case want.OnNotify == "reload" && c.Property(ctx, u.id, systemd.UnitFace, "CanReload") != true:
 		return hint.New(fmt.Errorf("%s can't reload its configuration", u.id), "use `onNotify: restart` or `reloadOrRestart`")
 	case want.OnNotify == "reload":
-		return c.job(ctx, "reload", "ReloadUnit", u.id)
+		return c.Job(ctx, "reload", "ReloadUnit", u.id)
 	case want.OnNotify == "reloadOrRestart":
-		return c.job(ctx, "reload or restart", "ReloadOrRestartUnit", u.id)
+		return c.Job(ctx, "reload or restart", "ReloadOrRestartUnit", u.id)
 	}
-	return c.job(ctx, "restart", "RestartUnit", u.id)
-}
-
-// failed makes an error of D-Bus's one for people.
-func (c conn) failed(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	err = fmt.Errorf("%s: %w", what, err)
-	if isName(err, "AccessDenied", "InteractiveAuthorizationRequired") {
-		return hint.New(err, "root's rights are needed: connect as root, or with sudo")
-	}
-	return err
-}
-
-func isName(err error, names ...string) bool {
-	e, ok := errors.AsType[dbus.Error](err)
-	if !ok {
-		return false
-	}
-	for _, n := range names {
-		if e.Name == n || e.Name == "org.freedesktop.DBus.Error."+n {
-			return true
-		}
-	}
-	return false
-}
-
-// objectPath is a unit's address on D-Bus: what isn't a letter or a digit is written as its code.
-func objectPath(unit string) dbus.ObjectPath {
-	var b strings.Builder
-	for i := range len(unit) {
-		c := unit[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || i > 0 && c >= '0' && c <= '9' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "_%02x", c)
-		}
-	}
-	return dbus.ObjectPath(path.Join("/org/freedesktop/systemd1/unit", b.String()))
+	return c.Job(ctx, "restart", "RestartUnit", u.id)
 }

@@ -148,12 +148,7 @@ func notified(ctx context.Context, h *host.Host, want Service) error {
 	if s.State != scm.Running && s.State != scm.StartPending {
 		return nil
 	}
-	stopped, err := m.Stop(ctx, want.Name)
-	var failed []error
-	for _, name := range slices.Backward(stopped) {
-		failed = append(failed, m.Start(ctx, name)) // also where one wouldn't stop: the others ran before
-	}
-	return errors.Join(append([]error{err}, failed...)...)
+	return m.Restart(ctx, want.Name)
 }
 
 func living(context.Context, *host.Host, []string) ([]unit, error) { return nil, errors.ErrUnsupported }

@@ -16,7 +16,8 @@ import (
 func TestMain(m *testing.M) {
 	moduletest.Main(m, modules.Define("hostname", Hostnames{}), modules.Define("timezone", Timezones{}), modules.Define("sysctl", Sysctls{}),
 		modules.Define("environment", Environments{}), modules.Define("hosts", Hosts{}), modules.Define("registry", RegistryValues{}), modules.Define("registryKeys", RegistryKeys{}),
-		modules.Define("shortcuts", Shortcuts{}), modules.Define("tasks", Tasks{}), modules.Define("printers", Printers{}))
+		modules.Define("shortcuts", Shortcuts{}), modules.Define("tasks", Tasks{}), modules.Define("printers", Printers{}),
+		modules.Define("time", Times{}))
 }
 
 // noPrograms fails whatever is run.
@@ -227,6 +228,7 @@ func TestObserveStartsNothing(t *testing.T) {
 		modules.Define("timezone", Timezones{}):       Timezone{Name: modules.Ptr("UTC")},
 		modules.Define("sysctl", Sysctls{}):           Sysctl{Name: "kernel.ostype", Value: modules.Ptr("Linux")},
 		modules.Define("environment", Environments{}): Environment{Name: "X", Value: modules.Ptr("x")},
+		modules.Define("time", Times{}):               Time{Servers: []string{"ntp.example.lan"}, Automatic: modules.Ptr(true)},
 	} {
 		if o := typ.Observe(t.Context(), h, []any{want})[0]; o.Err != nil && strings.Contains(o.Err.Error(), "started") {
 			t.Errorf("%s: %v", typ.Name, o.Err)

@@ -22,3 +22,7 @@ func TestEnvironment(t *testing.T) {
 func TestHosts(t *testing.T) {
 	moduletest.Run(t, modules.Define("hosts", Hosts{}), "testdata/hosts/*.txtar")
 }
+
+func TestTime(t *testing.T) {
+	moduletest.Run(t, modules.Define("time", Times{}), "testdata/time/*.txtar")
+}

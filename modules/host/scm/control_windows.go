@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fitout-dev/fitout/modules/hint"
@@ -100,6 +101,35 @@ func (m *Manager) stop(ctx context.Context, name string) (did bool, err error) {
 	}
 	_, err = await(ctx, handle, name, "stop", Stopped)
 	return true, err
+}
+
+// Restart stops a service that runs, with those that depend on it, and starts all that ran.
+func (m *Manager) Restart(ctx context.Context, name string) error {
+	stopped, err := m.Stop(ctx, name)
+	var failed []error
+	for _, n := range slices.Backward(stopped) {
+		failed = append(failed, m.Start(ctx, n)) // also where one wouldn't stop: the others ran before
+	}
+	return errors.Join(append([]error{err}, failed...)...)
+}
+
+// Reread tells a service that runs that its configuration has changed, and restarts it where it doesn't listen to that.
+func (m *Manager) Reread(ctx context.Context, name string) error {
+	handle, err := m.open(name, "tell", windows.SERVICE_PAUSE_CONTINUE|windows.SERVICE_QUERY_STATUS)
+	if err != nil {
+		return err
+	}
+	defer windows.CloseServiceHandle(handle)
+	m.h.Step("tell service", name)
+	var answer windows.SERVICE_STATUS
+	err = windows.ControlService(handle, windows.SERVICE_CONTROL_PARAMCHANGE, &answer)
+	switch {
+	case errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE):
+		return nil
+	case errors.Is(err, windows.ERROR_INVALID_SERVICE_CONTROL):
+		return m.Restart(ctx, name)
+	}
+	return failed("tell", name, err)
 }
 
 // await waits until a service is in a state, or stopped, as long as it shows signs of life.
