@@ -81,13 +81,20 @@ func platformOf(facts map[string]any) (p platform) {
 	return p
 }
 
+func (o *fleetOptions) checkReboot() error {
+	if policies := []string{"", wire.RebootNever, wire.RebootIfNeeded}; !slices.Contains(policies, o.reboot) {
+		return hint.New(fmt.Errorf("--reboot %s: no such policy", o.reboot), "there are %s and %s", wire.RebootNever, wire.RebootIfNeeded)
+	}
+	return nil
+}
+
 // fleet finds the devices that the flags and arguments name, and compiles nothing yet. All mistakes are told at once.
 func (a *app) fleet(o *fleetOptions, args []string) (*fleet, error) {
 	if o.parallel < 1 {
 		return nil, fmt.Errorf("--parallel %d: at least one device at a time", o.parallel)
 	}
-	if policies := []string{"", wire.RebootNever, wire.RebootIfNeeded}; !slices.Contains(policies, o.reboot) {
-		return nil, hint.New(fmt.Errorf("--reboot %s: no such policy", o.reboot), "there are %s and %s", wire.RebootNever, wire.RebootIfNeeded)
+	if err := o.checkReboot(); err != nil {
+		return nil, err
 	}
 	loader := &profile.Loader{Secrets: secret.Env{}}
 	devices, err := a.find(o, args, loader)

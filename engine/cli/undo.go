@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/engine/inventory"
 	"github.com/fitout-dev/fitout/engine/run"
 	"github.com/fitout-dev/fitout/engine/store"
@@ -47,6 +48,7 @@ Exit status: 0 all of the run is taken back but for what can't be, 3 a device fa
 	c.Flags().StringSliceVar(&o.devices, "device", nil, "only these `devices` of the run, by name; one that is in no inventory by its URL, too")
 	c.Flags().StringSliceVar(&o.only, "only", nil, "only these `resources`: types or addresses, such as packages or users/alice")
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
+	c.Flags().StringVar(&o.reboot, "reboot", wire.RebootNever, "whether devices may be rebooted where a change needs it, `POLICY`: never or ifNeeded")
 	c.Flags().BoolVar(&o.force, "force", false, "take back what others have changed since, too")
 	return c
 }
@@ -55,6 +57,9 @@ func runUndo(ctx context.Context, a *app, o *undoOptions, id string) error {
 	_, canAsk := terminal(a.in)
 	if !o.yes && !canAsk {
 		return hint.New(fmt.Errorf("there is no terminal to ask on"), "add --yes to undo without being asked")
+	}
+	if err := o.checkReboot(); err != nil {
+		return err
 	}
 	s, err := openStore()
 	if err != nil {
@@ -90,7 +95,7 @@ func runUndo(ctx context.Context, a *app, o *undoOptions, id string) error {
 	if err := f.unsettle(""); err != nil {
 		a.say("warning: what became of earlier runs isn't known: %v", err)
 	}
-	r := &run.Runner{ID: run.NewID(), Parallel: o.parallel, Undo: undone.ID, Undone: keys, Force: o.force, Only: o.only, Patience: 3 * time.Minute}
+	r := &run.Runner{ID: run.NewID(), Parallel: o.parallel, Undo: undone.ID, Undone: keys, Force: o.force, Reboot: o.reboot, Only: o.only, Patience: 3 * time.Minute}
 	source := undone.Source
 	source.Undoes = undone.ID
 	if o.inventory != "" {

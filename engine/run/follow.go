@@ -238,6 +238,7 @@ func (w *worker) wayBack(u *wire.Undoing) (*profile.Compiled, error) {
 		return nil, hint.New(fmt.Errorf("changed by others since the run: %s", some(names)), "--force takes the run back all the same, theirs with it; --only takes back other resources alone")
 	}
 	c := &profile.Compiled{Profile: "undo of " + w.r.Undo, Secrets: u.Secrets}
+	c.RebootPolicy(w.r.Reboot)
 	at := profile.Position{File: "run " + w.r.Undo}
 	for _, r := range u.Resources {
 		d := json.NewDecoder(bytes.NewReader(r.Want))

@@ -143,7 +143,8 @@ type Runner struct {
 	// device.
 	Undo   string
 	Undone map[string][]byte
-	Force  bool // although others have changed something since
+	Force  bool   // although others have changed something since
+	Reboot string // the way back's policy of rebooting
 	// Patience is how long a device may be out of reach in the middle of a run before we let it go on alone. A machine that
 	// restarts gets RestartPatience. 0: 3 min, 15 min.
 	Patience, RestartPatience time.Duration
