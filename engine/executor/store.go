@@ -204,7 +204,7 @@ var errDamaged = errors.New("it arrived damaged")
 func (c *contents) keep(conn *wire.Conn, b wire.Blob) (lost, err error) {
 	sum := sha256.New()
 	take := func(w io.Writer) (lost, err error) {
-		err = conn.ReceiveBlob(b, io.MultiWriter(w, sum))
+		err = conn.ReceiveBlob(b, &hashing{w, sum})
 		if sink, ok := errors.AsType[*wire.SinkError](err); ok {
 			return sink.Unwrap(), nil
 		}
@@ -322,6 +322,19 @@ type settling struct {
 
 // settleAt is a size that takes a disk a fraction of a second.
 const settleAt = 32 << 20
+
+// hashing hashes what is written meanwhile.
+type hashing struct {
+	to  io.Writer
+	sum hash.Hash
+}
+
+func (h *hashing) Write(p []byte) (int, error) {
+	var hashed sync.WaitGroup
+	hashed.Go(func() { h.sum.Write(p) })
+	defer hashed.Wait()
+	return h.to.Write(p)
+}
 
 func (s *settling) Write(p []byte) (int, error) {
 	n, err := s.file.Write(p)
