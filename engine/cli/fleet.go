@@ -81,6 +81,15 @@ func platformOf(facts map[string]any) (p platform) {
 	return p
 }
 
+// namesFolder is where the names of large files are remembered; without a home they aren't.
+func namesFolder() string {
+	state, err := folder("state")
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(state, "names")
+}
+
 func (o *fleetOptions) checkReboot() error {
 	if policies := []string{"", wire.RebootNever, wire.RebootIfNeeded}; !slices.Contains(policies, o.reboot) {
 		return hint.New(fmt.Errorf("--reboot %s: no such policy", o.reboot), "there are %s and %s", wire.RebootNever, wire.RebootIfNeeded)
@@ -96,7 +105,7 @@ func (a *app) fleet(o *fleetOptions, args []string) (*fleet, error) {
 	if err := o.checkReboot(); err != nil {
 		return nil, err
 	}
-	loader := &profile.Loader{Secrets: secret.Env{}}
+	loader := &profile.Loader{Secrets: secret.Env{}, Names: namesFolder()}
 	devices, err := a.find(o, args, loader)
 	if err != nil {
 		return nil, err
@@ -333,7 +342,7 @@ func (a *app) checkFile(o *fleetOptions, file string) error {
 }
 
 func (a *app) checkProfile(o *fleetOptions, name string) error {
-	loader := &profile.Loader{Secrets: a.secretsNear(name)}
+	loader := &profile.Loader{Secrets: a.secretsNear(name), Names: namesFolder()}
 	if o.inventory != "" {
 		inv, err := inventory.Load(o.inventory, inventory.Options{Keys: a.keys(context.Background())})
 		if err != nil {

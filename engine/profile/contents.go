@@ -152,11 +152,13 @@ func (b *built) name() (*built, error) {
 // naming is a file that is being hashed, or was.
 type naming struct {
 	shown    string
+	names    knownNames
 	open     func() (fs.File, error)
 	size     int64
 	modified time.Time
 
-	done chan struct{} // then there is a name, or a reason why not
+	done  chan struct{} // then there is a name, or a reason why not
+	known bool          // from an earlier run
 	host.Blob
 	err error
 }
@@ -175,6 +177,20 @@ func (n *naming) hash() {
 		return
 	}
 	n.modified = info.ModTime()
+	of, lasting := f.(*os.File) // what ships with fitout isn't one
+	if lasting {
+		if b, ok := n.names.of(of); ok {
+			n.Blob, n.known = b, true
+			return
+		}
+		before, _ := stampOf(of)
+		begun := time.Now()
+		defer func() {
+			if n.err == nil {
+				n.names.remember(of, before, begun, n.Blob)
+			}
+		}()
+	}
 	n.Blob, n.err = host.BlobOf(f)
 }
 
@@ -254,7 +270,7 @@ func (l *Loader) name(shown string, open func() (fs.File, error)) (*naming, erro
 	if err != nil {
 		return nil, err
 	}
-	n := &naming{shown: shown, open: open, size: info.Size(), done: make(chan struct{})}
+	n := &naming{shown: shown, names: knownNames(l.Names), open: open, size: info.Size(), done: make(chan struct{})}
 	l.blobs[shown] = n
 	go func() {
 		hashing <- struct{}{}

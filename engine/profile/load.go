@@ -39,6 +39,8 @@ type Loader struct {
 	Env     func(string) (string, bool) // nil: os.LookupEnv
 	// Variables are names that the inventory defines for some device. A profile may use them without defining them.
 	Variables []string
+	// Names is a folder to remember the names of large source files in. "": each Loader hashes them anew.
+	Names string
 
 	mu       sync.Mutex
 	files    map[string]*file
