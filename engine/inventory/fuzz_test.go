@@ -179,7 +179,7 @@ func FuzzOneOff(f *testing.F) {
 				if u, parseErr := url.Parse(before); parseErr == nil {
 					password, _ := u.User.Password()
 					if len(password) > 3 && !strings.Contains(strings.Replace(before, password, "", 1), password) && strings.Contains(hint.Text(err), password) &&
-						!strings.Contains("write ssh://USER@ADDRESS:PORT, winrm://USER@ADDRESS or local", password) && !strings.Contains(u.User.Username()+"@"+u.Host, password) {
+						!strings.Contains("write ssh://USER@ADDRESS:PORT, winrm://USER@ADDRESS or local", password) && !strings.Contains(strconv.Quote(u.User.Username()+"@"+u.Host), password) {
 						t.Fatalf("%q: the password is told: %s", address, hint.Text(err))
 					}
 				}
