@@ -50,7 +50,7 @@ devices:
   unix: {address: %s, user: root, connect: {identityFile: %s}}
   win: {address: %s, user: %s, connect: {transport: winrm, auth: ntlm, tls: false, password: "${secrets.admin}"}}
 `, unix.Addr, unix.KeyFile, windows.Addr, w.User))
-	s.fitout("trust", "unix", "--yes").exits(0)
+	s.fitout("trust", "--yes").exits(0).says("win: it is reached by HTTP")
 	before := s.state()
 	s.fitout("plan").exits(2).says("windows only").says("HKLM")
 	if d := differ(before, s.state()); len(d) > 0 {

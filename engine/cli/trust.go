@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -108,6 +109,10 @@ func runTrust(ctx context.Context, a *app, o *trustOptions, args []string) error
 	var certs []winrm.Certificate
 	code := exitDone
 	for i, d := range f.devices {
+		if errors.Is(errs[i], winrm.ErrNoCertificate) && len(f.devices) > 1 { // one of a fleet, which is fine
+			a.say("%s: %v: nothing to trust", d.Name, winrm.ErrNoCertificate)
+			continue
+		}
 		if errs[i] != nil {
 			code = exitFailed
 			a.showOf(d.Name, errs[i])

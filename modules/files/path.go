@@ -241,7 +241,7 @@ func missingParent(h *host.Host, path string, err error) error {
 		return nil
 	}
 	if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && !h.Exists(parent) {
-		return hint.New(err, "declare %s under directories", filepath.ToSlash(parent))
+		return hint.New(err, "declare %s under directories", parent)
 	}
 	return denied(err)
 }

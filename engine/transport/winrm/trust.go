@@ -28,6 +28,9 @@ func (c Certificate) Fingerprint() string { return fingerprint(c.Cert) }
 
 var errScanned = errors.New("scanned")
 
+// ErrNoCertificate is a device that is reached by HTTP.
+var ErrNoCertificate = errors.New("it is reached by HTTP, and shows no certificate")
+
 // ScanCertificate asks a device for its certificate, and trusts nobody: it doesn't log in. A device without HTTPS has none:
 // that is an error of kind Refused.
 func ScanCertificate(ctx context.Context, o Options) (Certificate, error) {
@@ -36,7 +39,7 @@ func ScanCertificate(ctx context.Context, o Options) (Certificate, error) {
 		return Certificate{}, err
 	}
 	if o.TLS != nil && !*o.TLS || port == httpPort {
-		return Certificate{}, &transport.Error{Kind: transport.Protocol, Err: hint.New(fmt.Errorf("%s is reached by HTTP: it shows no certificate", o.label(host)), "there is nothing to trust; what goes over HTTP is sealed by Kerberos or NTLM")}
+		return Certificate{}, &transport.Error{Kind: transport.Protocol, Err: hint.New(fmt.Errorf("%s: %w", o.label(host), ErrNoCertificate), "there is nothing to trust; what goes over HTTP is sealed by Kerberos or NTLM")}
 	}
 	defer c.end()
 	if port == 0 {
