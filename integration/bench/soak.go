@@ -25,7 +25,7 @@ func (s simulation) endure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("| pass | after, s | changed | failed | unreachable | cut | heap in use, MB | goroutines | memory, MB |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	fmt.Printf("| pass | after, s | changed | failed | unreachable | cut | live heap, MB | goroutines | memory, MB |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	began := time.Now()
 	for pass := 1; time.Since(began) < s.soak && ctx.Err() == nil; pass++ {
 		if err := f.reset(); err != nil {
@@ -44,7 +44,7 @@ func (s simulation) endure(ctx context.Context) error {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		fmt.Printf("| %d | %.0f | %d | %d | %d | %d | %.1f | %d | %.0f |\n", pass, time.Since(began).Seconds(), count[run.Changed], count[run.Failed], count[run.Unreachable],
-			f.cuts.Load(), float64(m.HeapInuse)/1e6, runtime.NumGoroutine(), residentMB())
+			f.cuts.Load(), float64(m.HeapAlloc)/1e6, runtime.NumGoroutine(), residentMB())
 	}
 	return ctx.Err()
 }
