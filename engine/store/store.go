@@ -23,7 +23,8 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/executor/wire"
 	"github.com/fitout-dev/fitout/modules/hint"
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Store is an open file. It is safe for concurrent use.
@@ -97,19 +98,32 @@ func Open(path string) (*Store, error) {
 		return nil, err
 	}
 	// WAL lets readers and a writer work side by side; a writer waits for another instead of failing.
-	pragmas := "?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)&_txlock=immediate"
+	pragmas := fmt.Sprintf("?_pragma=busy_timeout(%d)", patience.Milliseconds()) + "&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)&_txlock=immediate"
 	db, err := sql.Open("sqlite", "file:"+strings.NewReplacer("?", "%3f", "#", "%23", "%", "%25").Replace(path)+pragmas)
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1) // SQLite has one writer; waiting here is cheaper than there
 	s := &Store{db}
-	if err := s.migrate(); err != nil {
+	err = s.migrate()
+	// The first of several processes changes a new file's kind of journal; whom SQLite turns away meanwhile, it doesn't let wait.
+	for began := time.Now(); isBusy(err) && time.Since(began) < patience; err = s.migrate() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
 		db.Close()
 		return nil, hint.New(fmt.Errorf("open %s: %w", path, err), "move that file away to begin with an empty history; no device needs it")
 	}
 	os.Chmod(path, 0o600)
 	return s, nil
+}
+
+// patience is how long another process is waited for.
+const patience = 20 * time.Second
+
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
 func (s *Store) migrate() error {

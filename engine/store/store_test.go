@@ -100,6 +100,7 @@ func TestSeveralProcesses(t *testing.T) {
 	for range processes {
 		c := exec.Command(os.Args[0], "-test.run=^TestSeveralProcesses$")
 		c.Env = append(os.Environ(), "FITOUT_TEST_STORE="+path)
+		c.Stdout, c.Stderr = os.Stderr, os.Stderr
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
