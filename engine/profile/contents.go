@@ -177,21 +177,7 @@ func (n *naming) hash() {
 		return
 	}
 	n.modified = info.ModTime()
-	of, lasting := f.(*os.File) // what ships with fitout isn't one
-	if lasting {
-		if b, ok := n.names.of(of); ok {
-			n.Blob, n.known = b, true
-			return
-		}
-		before, _ := stampOf(of)
-		begun := time.Now()
-		defer func() {
-			if n.err == nil {
-				n.names.remember(of, before, begun, n.Blob)
-			}
-		}()
-	}
-	n.Blob, n.err = host.BlobOf(f)
+	n.Blob, n.known, n.err = n.names.name(f)
 }
 
 // read opens the file to send it.

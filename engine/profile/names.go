@@ -3,6 +3,7 @@ package profile
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,12 +42,32 @@ func (n knownNames) file(s stamp) string {
 	return filepath.Join(string(n), fmt.Sprintf("%x-%x.json", s.Device, s.Inode))
 }
 
-// of returns the name that an open file had when it was hashed, if it is still what it was.
-func (n knownNames) of(f *os.File) (host.Blob, bool) {
-	now, ok := stampOf(f)
-	if n == "" || !ok || now.Size < remembered {
-		return host.Blob{}, false
+// name names an open file's content: known from an earlier run, or hashed now.
+func (n knownNames) name(f fs.File) (b host.Blob, known bool, err error) {
+	of, ok := f.(*os.File)
+	if n == "" || !ok { // what ships with fitout is no file
+		b, err = host.BlobOf(f)
+		return b, false, err
 	}
+	now, lasting := stampOf(of)
+	lasting = lasting && now.Size >= remembered
+	if lasting {
+		if b, known = n.of(now); known {
+			return b, true, nil
+		}
+	}
+	begun := time.Now()
+	if b, err = host.BlobOf(of); err != nil || !lasting || begun.Sub(time.Unix(0, max(now.Changed, now.Modified))) < settled {
+		return b, false, err
+	}
+	if after, ok := stampOf(of); ok && after == now {
+		n.remember(now, b)
+	}
+	return b, false, nil
+}
+
+// of returns the name that a file had when it was hashed, if it is still what it was.
+func (n knownNames) of(now stamp) (host.Blob, bool) {
 	var was nameOf
 	b, err := os.ReadFile(n.file(now))
 	if err != nil || json.Unmarshal(b, &was) != nil || was.Stamp != now || was.Blob.Size != now.Size {
@@ -59,17 +80,13 @@ func (n knownNames) of(f *os.File) (host.Blob, bool) {
 	return was.Blob, true
 }
 
-// remember keeps the name of a file that was hashed from begun on and had this stamp then. That it can't be kept costs time alone.
-func (n knownNames) remember(f *os.File, before stamp, begun time.Time, b host.Blob) {
-	after, ok := stampOf(f)
-	if n == "" || !ok || after != before || after.Size < remembered || begun.Sub(time.Unix(0, max(after.Changed, after.Modified))) < settled {
-		return
-	}
-	text, err := json.Marshal(nameOf{after, b})
+// remember keeps a name. That it can't be kept costs time alone.
+func (n knownNames) remember(s stamp, b host.Blob) {
+	text, err := json.Marshal(nameOf{s, b})
 	if err != nil || os.MkdirAll(string(n), 0o700) != nil {
 		return
 	}
-	_ = os.WriteFile(n.file(after), text, 0o600) // half of one isn't JSON
+	_ = os.WriteFile(n.file(s), text, 0o600) // half of one isn't JSON
 	entries, _ := os.ReadDir(string(n))
 	for _, e := range entries {
 		if fi, err := e.Info(); err == nil && time.Since(fi.ModTime()) > longUnused {
