@@ -160,10 +160,7 @@ func (u unit) sweep(o Options) {
 	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
-	files, _ := filepath.Glob(bootJob("*"))
-	half, _ := filepath.Glob(disk.HalfWritten(bootJob("*")))
-	for _, f := range append(files, half...) {
-		run, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), bootPrefix), ".plist")
+	for _, run := range runsOf(bootJob("*")) {
 		if st, err := readState(o.Dir, run); err != nil || st.ended {
 			u.remove(o, run)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fitout-dev/fitout/engine/executor/disk"
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/systemd"
 	"github.com/godbus/dbus/v5"
 )
 
@@ -63,7 +64,7 @@ func Detach(ctx context.Context, o Options, run string) error {
 func startUnit(ctx context.Context, h *host.Host, name string, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := h.Systemd(ctx)
+	c, err := systemd.Open(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -83,14 +84,13 @@ func startUnit(ctx context.Context, h *host.Host, name string, args []string) er
 		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
 	}
 	var job dbus.ObjectPath
-	return c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
-		"org.freedesktop.systemd1.Manager.StartTransientUnit", 0, name, "fail", properties, []struct {
-			Name       string
-			Properties []struct {
-				Name  string
-				Value dbus.Variant
-			}
-		}{}).Store(&job)
+	return c.Manager(ctx, "StartTransientUnit", name, "fail", properties, []struct {
+		Name       string
+		Properties []struct {
+			Name  string
+			Value dbus.Variant
+		}
+	}{}).Store(&job)
 }
 
 func runUnit(run string) string { return "fitout-run-" + run + ".service" }
@@ -102,11 +102,10 @@ func bury(o Options, run string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if c, err := host.New(o.Root).Systemd(ctx); err == nil {
+	if c, err := systemd.Open(ctx, host.New(o.Root)); err == nil {
 		defer c.Close()
 		for _, unit := range []string{runUnit(run), unitName(run)} {
-			c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
-				"org.freedesktop.systemd1.Manager.KillUnit", 0, unit, "all", int32(syscall.SIGKILL))
+			c.Manager(ctx, "KillUnit", unit, "all", int32(syscall.SIGKILL))
 		}
 	}
 }
@@ -205,15 +204,14 @@ func (unit) remove(o Options, run string) {
 func forget(unit string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := host.New("/").Systemd(ctx)
+	c, err := systemd.Open(ctx, host.New("/"))
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	manager := c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-	if manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.GetUnit", 0, unit).Err == nil {
-		manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Reload", 0)
-		manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.ResetFailedUnit", 0, unit) // its process may have been killed
+	if c.Manager(ctx, "GetUnit", unit).Err == nil {
+		c.Manager(ctx, "Reload")
+		c.Manager(ctx, "ResetFailedUnit", unit) // its process may have been killed
 	}
 }
 
@@ -222,10 +220,7 @@ func (u unit) sweep(o Options) {
 	if o.Root != "/" || os.Geteuid() != 0 {
 		return
 	}
-	files, _ := filepath.Glob(filepath.Join(unitDir, unitName("*")))
-	half, _ := filepath.Glob(disk.HalfWritten(filepath.Join(unitDir, unitName("*"))))
-	for _, f := range append(files, half...) {
-		run, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), "fitout-boot-"), ".service")
+	for _, run := range runsOf(filepath.Join(unitDir, unitName("*"))) {
 		if st, err := readState(o.Dir, run); err != nil || st.ended {
 			u.remove(o, run)
 		}

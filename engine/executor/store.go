@@ -311,18 +311,6 @@ func sweep(store string) {
 	}
 }
 
-// settling writes to a file and has it synced now and then while more comes, so that little is left to wait for at the end.
-type settling struct {
-	file  disk.File
-	dirty int            // bytes since the last sync began
-	early sync.WaitGroup // the sync under way
-	busy  atomic.Bool
-	err   error // of an early sync: the system tells it once only
-}
-
-// settleAt is a size that takes a disk a fraction of a second.
-const settleAt = 32 << 20
-
 // hashing hashes what is written meanwhile.
 type hashing struct {
 	to  io.Writer
@@ -335,6 +323,18 @@ func (h *hashing) Write(p []byte) (int, error) {
 	defer hashed.Wait()
 	return h.to.Write(p)
 }
+
+// settling writes to a file and has it synced now and then while more comes, so that little is left to wait for at the end.
+type settling struct {
+	file  disk.File
+	dirty int            // bytes since the last sync began
+	early sync.WaitGroup // the sync under way
+	busy  atomic.Bool
+	err   error // of an early sync: the system tells it once only
+}
+
+// settleAt is a size that takes a disk a fraction of a second.
+const settleAt = 32 << 20
 
 func (s *settling) Write(p []byte) (int, error) {
 	n, err := s.file.Write(p)

@@ -3,6 +3,7 @@ package executor
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fitout-dev/fitout/engine/executor/disk"
@@ -47,4 +48,16 @@ func removeAbandoned(pattern string) {
 			disk.OS.RemoveAll(name)
 		}
 	}
+}
+
+// runsOf are the runs for which a file was written, or half of one. pattern is its name, with * for the run's.
+func runsOf(pattern string) (runs []string) {
+	before, after, _ := strings.Cut(filepath.Base(pattern), "*")
+	files, _ := filepath.Glob(pattern)
+	half, _ := filepath.Glob(disk.HalfWritten(pattern))
+	for _, f := range append(files, half...) {
+		run, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), before), after)
+		runs = append(runs, run)
+	}
+	return runs
 }

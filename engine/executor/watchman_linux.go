@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fitout-dev/fitout/modules/host"
+	"github.com/fitout-dev/fitout/modules/host/systemd"
 	"github.com/godbus/dbus/v5"
 )
 
@@ -32,7 +33,7 @@ func startTimer(h *host.Host, name string, args []string, every time.Duration) e
 	stopUnit(h, name+".timer") // of a process that was killed
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c, err := h.Systemd(ctx)
+	c, err := systemd.Open(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -68,21 +69,19 @@ func startTimer(h *host.Host, name string, args []string, every time.Duration) e
 		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
 	}
 	var job dbus.ObjectPath
-	return c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
-		"org.freedesktop.systemd1.Manager.StartTransientUnit", 0, name+".timer", "replace", timer, []auxiliary{{name + ".service", service}}).Store(&job)
+	return c.Manager(ctx, "StartTransientUnit", name+".timer", "replace", timer, []auxiliary{{name + ".service", service}}).Store(&job)
 }
 
 func stopUnit(h *host.Host, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c, err := h.Systemd(ctx)
+	c, err := systemd.Open(ctx, h)
 	if err != nil {
 		return
 	}
 	defer c.Close()
 	var job dbus.ObjectPath
-	c.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").CallWithContext(ctx,
-		"org.freedesktop.systemd1.Manager.StopUnit", 0, name, "replace").Store(&job)
+	c.Manager(ctx, "StopUnit", name, "replace").Store(&job)
 }
 
 // endWatchman is for a run whose own process was killed.
