@@ -183,9 +183,8 @@ func apply(ctx context.Context, h *host.Host, want Service) error {
 }
 
 func (c conn) reload(ctx context.Context, name string) (unit, error) {
-	c.h.Forget()
-	if err := c.Manager(ctx, "Reload").Err; err != nil {
-		return unit{}, c.Failed(ctx, "make systemd read its files again", err)
+	if err := c.Reload(ctx); err != nil {
+		return unit{}, err
 	}
 	return c.unit(ctx, name)
 }
@@ -206,21 +205,15 @@ func (c conn) enable(ctx context.Context, u unit, on bool) (unit, error) {
 		return c.reload(ctx, u.name)
 	}
 	if on {
-		var installable bool
-		var links [][]any
-		err := c.Manager(ctx, "EnableUnitFiles", []string{u.id}, false, false).Store(&installable, &links)
+		installable, err := c.Enable(ctx, u.id)
 		if err != nil {
-			return u, c.Failed(ctx, "enable "+u.id, err)
+			return u, err
 		}
 		if !installable {
 			return u, hint.New(fmt.Errorf("%s can't be enabled: its unit has no [Install] section", u.id), "leave `enabled` out")
 		}
-	} else {
-		for _, runtime := range []bool{false, true} {
-			if err := c.Manager(ctx, "DisableUnitFiles", []string{u.id}, runtime).Err; err != nil {
-				return u, c.Failed(ctx, "disable "+u.id, err)
-			}
-		}
+	} else if err := c.Disable(ctx, u.id); err != nil {
+		return u, err
 	}
 	after, err := c.reload(ctx, u.id)
 	after.name = u.name

@@ -149,20 +149,14 @@ func (u *keeperUnit) enable(ctx context.Context, on bool) error {
 	if on && u.masked() {
 		return u.maskedError()
 	}
-	what, call := "enable", func() error {
-		return u.Manager(ctx, "EnableUnitFiles", []string{u.k.unit}, false, false).Err
-	}
-	if !on {
-		what, call = "disable", func() error {
-			return errors.Join(u.Manager(ctx, "DisableUnitFiles", []string{u.k.unit}, true).Err, u.Manager(ctx, "DisableUnitFiles", []string{u.k.unit}, false).Err)
-		}
-	}
-	err := call()
-	if err == nil {
-		err = u.Manager(ctx, "Reload").Err
+	var err error
+	if on {
+		_, err = u.Enable(ctx, u.k.unit)
+	} else {
+		err = u.Disable(ctx, u.k.unit)
 	}
 	if err != nil {
-		return u.Failed(ctx, what+" "+u.k.unit, err)
+		return err
 	}
-	return nil
+	return u.Reload(ctx)
 }

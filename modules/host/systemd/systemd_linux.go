@@ -53,6 +53,34 @@ func (c Conn) Manager(ctx context.Context, method string, args ...any) *dbus.Cal
 	return c.Object(busName, "/org/freedesktop/systemd1").CallWithContext(ctx, manager+method, 0, args...)
 }
 
+// Enable has a unit start with the machine, once Reload has made that known. One without an [Install] section isn't installable.
+func (c Conn) Enable(ctx context.Context, id string) (installable bool, err error) {
+	var links [][]any
+	if err := c.Manager(ctx, "EnableUnitFiles", []string{id}, false, false).Store(&installable, &links); err != nil {
+		return false, c.Failed(ctx, "enable "+id, err)
+	}
+	return installable, nil
+}
+
+// Disable is the contrary: for good, and until the next start.
+func (c Conn) Disable(ctx context.Context, id string) error {
+	for _, runtime := range []bool{false, true} {
+		if err := c.Manager(ctx, "DisableUnitFiles", []string{id}, runtime).Err; err != nil {
+			return c.Failed(ctx, "disable "+id, err)
+		}
+	}
+	return nil
+}
+
+// Reload makes systemd read the files of units again.
+func (c Conn) Reload(ctx context.Context) error {
+	c.h.Forget()
+	if err := c.Manager(ctx, "Reload").Err; err != nil {
+		return c.Failed(ctx, "make systemd read its files again", err)
+	}
+	return nil
+}
+
 // Started is when a service's process began, or zero where none runs. The clock may have been set since then: it is the later of
 // the time that it showed and of the one that it would have shown had it been as it is now.
 func (c Conn) Started(ctx context.Context, service string) time.Time {
